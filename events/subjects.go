@@ -1,0 +1,62 @@
+package events
+
+import "strings"
+
+// The streams that the auth service owns.
+const (
+	StreamEvents      = "AUTH_EVENTS"      // every event, subjects auth.events.>
+	StreamRevocations = "AUTH_REVOCATIONS" // the feed, subjects auth.revocations.>
+)
+
+// The subjects that the streams capture, and the roots of what is published.
+const (
+	SubjectEvents      = "auth.events.>"
+	SubjectRevocations = "auth.revocations.>"
+
+	eventRoot      = "auth.events."
+	revocationRoot = "auth.revocations."
+)
+
+// The requests that the auth service answers, as the NATS micro service
+// [ServiceAuthority] in the queue group of the same name.
+const (
+	SubjectFresh  = "auth.fresh"  // FreshRequest → FreshReply: the read index
+	SubjectRange  = "auth.range"  // RangeRequest → RangeReply: missing records
+	SubjectStatus = "auth.status" // StatusRequest → StatusReply: one token, by its ids
+	SubjectKeys   = "auth.keys"   // KeysRequest → KeysReply: JWKS and feed keys
+	SubjectVerify = "auth.verify" // VerifyRequest → VerifyReply: one whole token
+)
+
+// The names of the NATS micro services, as `nats micro ls` shows them.
+const (
+	ServiceAuthority = "authsvc"
+	ServiceVerifier  = "verifier"
+)
+
+// InboxPrefix is what every reply subject starts with. A responder that would
+// answer to another subject could be used to publish wherever it may publish
+// itself, so the auth service answers nothing else: see [IsInbox].
+const InboxPrefix = "_INBOX"
+
+// IsInbox reports whether reply is a subject that a responder may answer to:
+// under _INBOX or a private prefix such as _INBOX_orders, without wildcards.
+func IsInbox(reply string) bool {
+	first, rest, ok := strings.Cut(reply, ".")
+	return ok && rest != "" && strings.HasPrefix(first, InboxPrefix) &&
+		!strings.ContainsAny(reply, "*> \t\r\n")
+}
+
+// noSubject stands for the user in the subject of an event that concerns none.
+const noSubject = "-"
+
+// SubjectOf returns the subject on which an event of type t about the user sub
+// is published: auth.events.<type>.<sub>, with "-" where it is about no user.
+func SubjectOf(t Type, sub string) string {
+	if sub == "" {
+		sub = noSubject
+	}
+	return eventRoot + string(t) + "." + sub
+}
+
+// RevocationSubject returns the subject on which records of scope s are published.
+func RevocationSubject(s Scope) string { return revocationRoot + string(s) }
