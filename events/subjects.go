@@ -1,6 +1,9 @@
 package events
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // The streams that the auth service owns.
 const (
@@ -51,11 +54,26 @@ const noSubject = "-"
 
 // SubjectOf returns the subject on which an event of type t about the user sub
 // is published: auth.events.<type>.<sub>, with "-" where it is about no user.
-func SubjectOf(t Type, sub string) string {
-	if sub == "" {
-		sub = noSubject
+// Bytes of sub that are not letters, digits, "-" or "_" are written as =XX, so
+// that no sub can reach another subject.
+func SubjectOf(t Type, sub string) string { return eventRoot + string(t) + "." + subjectToken(sub) }
+
+func subjectToken(sub string) string {
+	switch sub {
+	case "":
+		return noSubject
+	case noSubject:
+		return "=2D"
 	}
-	return eventRoot + string(t) + "." + sub
+	var b strings.Builder
+	for _, c := range []byte(sub) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // RevocationSubject returns the subject on which records of scope s are published.

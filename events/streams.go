@@ -1,0 +1,97 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// StreamOptions are the properties of the two streams that differ between
+// installations. The zero value suits one broker.
+type StreamOptions struct {
+	// Replicas is how many brokers hold each stream; 0 means 1. A cluster of
+	// three brokers wants 3.
+	Replicas int
+	// EventsMaxAge is how long events are kept; 0 means 90 days.
+	EventsMaxAge time.Duration
+	// EventsMaxBytes bounds the stream of events; 0 means no bound. A full
+	// stream refuses new events until old ones have aged out.
+	EventsMaxBytes int64
+	// RevocationsMaxAge is how long records are kept on the feed; 0 means 2
+	// hours. It must exceed the longest lifetime of a token and the leeway
+	// together, or verifiers that start later have to ask for the rest.
+	RevocationsMaxAge time.Duration
+	// RevocationsMaxBytes bounds the feed; 0 means no bound. A full feed refuses
+	// new records: it never forgets one to make room.
+	RevocationsMaxBytes int64
+	// Duplicates is the window in which a repeated publish is dropped; 0 means 5
+	// minutes. It is cut to the age of the stream.
+	Duplicates time.Duration
+}
+
+// The defaults of StreamOptions.
+const (
+	defaultEventsMaxAge      = 90 * 24 * time.Hour
+	defaultRevocationsMaxAge = 2 * time.Hour
+	defaultDuplicates        = 5 * time.Minute
+)
+
+func (o StreamOptions) withDefaults() StreamOptions {
+	o.Replicas = or(o.Replicas, 1)
+	o.EventsMaxAge = or(o.EventsMaxAge, defaultEventsMaxAge)
+	o.RevocationsMaxAge = or(o.RevocationsMaxAge, defaultRevocationsMaxAge)
+	o.Duplicates = or(o.Duplicates, defaultDuplicates)
+	o.EventsMaxBytes = or(o.EventsMaxBytes, -1)
+	o.RevocationsMaxBytes = or(o.RevocationsMaxBytes, -1)
+	return o
+}
+
+// or returns v, or the default where v is zero.
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// EnsureStreams creates the streams AUTH_EVENTS and AUTH_REVOCATIONS, or brings
+// them to these options where they exist. Both are append-only: on disk, nothing
+// can be deleted or purged through the API, and when full they refuse what is new.
+func EnsureStreams(ctx context.Context, js jetstream.JetStream, o StreamOptions) error {
+	o = o.withDefaults()
+	streams := []jetstream.StreamConfig{
+		{
+			Name: StreamEvents, Subjects: []string{SubjectEvents},
+			Description: "Everything that happened in the auth service, as CloudEvents",
+			MaxAge:      o.EventsMaxAge, MaxBytes: o.EventsMaxBytes,
+		},
+		{
+			Name: StreamRevocations, Subjects: []string{SubjectRevocations},
+			Description: "The revocation feed: signed records of the revocation log",
+			MaxAge:      o.RevocationsMaxAge, MaxBytes: o.RevocationsMaxBytes,
+		},
+	}
+	for _, s := range streams {
+		if _, err := js.CreateOrUpdateStream(ctx, o.appendOnly(s)); err != nil {
+			return fmt.Errorf("creating or updating stream %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// appendOnly adds to a stream's configuration what both streams have in common.
+func (o StreamOptions) appendOnly(s jetstream.StreamConfig) jetstream.StreamConfig {
+	s.Retention = jetstream.LimitsPolicy
+	s.Storage = jetstream.FileStorage
+	s.Discard = jetstream.DiscardNew
+	s.DenyDelete = true
+	s.DenyPurge = true
+	s.AllowDirect = true
+	s.MaxMsgSize = maxDocument
+	s.Replicas = o.Replicas
+	s.Duplicates = min(o.Duplicates, s.MaxAge)
+	return s
+}
