@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Scope says what a revocation names.
@@ -99,22 +100,37 @@ func (e *NotUnderstoodError) Error() string {
 	return fmt.Sprintf("revocation record %d not understood: version %d, scope %q", e.Rev, e.Version, e.Scope)
 }
 
-// maxIDLen bounds ids on the wire, in bytes.
-const maxIDLen = 256
+// Bounds on the wire: ids in bytes, the others in characters.
+const (
+	maxIDLen    = 256
+	maxEpochLen = 64
+)
 
 // DecodeRevocation reads one record, as found on the feed or in a page of the
 // log. The error is a [*NotUnderstoodError] where the record is well formed but
 // says something that this version does not know.
 func DecodeRevocation(payload []byte) (Revocation, error) {
+	// Only these members are sure to mean the same in a record of a newer version.
+	var head struct {
+		Version int    `json:"v"`
+		Epoch   string `json:"epoch"`
+		Rev     uint64 `json:"rev"`
+		Scope   Scope  `json:"scope"`
+	}
+	if err := json.Unmarshal(payload, &head); err != nil {
+		return Revocation{}, fmt.Errorf("decoding revocation: %w", err)
+	}
+	switch {
+	case head.Epoch == "" || utf8.RuneCountInString(head.Epoch) > maxEpochLen || head.Rev == 0 || head.Version < 1:
+		return Revocation{}, errors.New("decoding revocation: v, epoch or rev is missing or out of range")
+	case head.Version != RevocationVersion || !head.Scope.Known():
+		return Revocation{}, &NotUnderstoodError{Epoch: head.Epoch, Rev: head.Rev, Version: head.Version, Scope: head.Scope}
+	}
 	var r Revocation
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return Revocation{}, fmt.Errorf("decoding revocation: %w", err)
 	}
 	switch {
-	case r.Epoch == "" || r.Rev == 0:
-		return Revocation{}, errors.New("decoding revocation: epoch or rev is missing")
-	case r.Version != RevocationVersion || !r.Scope.Known():
-		return Revocation{}, &NotUnderstoodError{Epoch: r.Epoch, Rev: r.Rev, Version: r.Version, Scope: r.Scope}
 	case (r.ID == "") != (r.Scope == ScopeEveryone) || len(r.ID) > maxIDLen:
 		return Revocation{}, fmt.Errorf("decoding revocation: id does not fit scope %q", r.Scope)
 	case r.ExpiresAt <= 0:
