@@ -15,11 +15,12 @@ func (c *Client) Bootstrap(ctx context.Context, req wire.BootstrapRequest) (wire
 }
 
 // Accounts lists accounts, one page at a time.
-func (c *Client) Accounts(ctx context.Context, page wire.PageRequest) (wire.AccountPage, error) {
-	return call[wire.AccountPage](ctx, c, http.MethodGet, "/v1/admin/accounts"+pageQuery(page), nil)
+func (c *Client) Accounts(ctx context.Context, req wire.AccountsRequest) (wire.AccountPage, error) {
+	return call[wire.AccountPage](ctx, c, http.MethodGet,
+		"/v1/admin/accounts"+pageQuery(req.Search, req.Limit, req.Cursor), nil)
 }
 
-// Account shows one account.
+// Account shows one account, by its sub, user name or e-mail address.
 func (c *Client) Account(ctx context.Context, sub string) (wire.Account, error) {
 	return call[wire.Account](ctx, c, http.MethodGet, accountPath(sub), nil)
 }
@@ -46,13 +47,13 @@ func (c *Client) AdminEndSession(ctx context.Context, sid, reason string) (wire.
 }
 
 // Revoke writes a revocation.
-func (c *Client) Revoke(ctx context.Context, req wire.RevokeRequest) (wire.Ack, error) {
-	return call[wire.Ack](ctx, c, http.MethodPost, "/v1/admin/revocations", req)
+func (c *Client) Revoke(ctx context.Context, req wire.RevokeRequest) (wire.Revoked, error) {
+	return call[wire.Revoked](ctx, c, http.MethodPost, "/v1/admin/revocations", req)
 }
 
 // Revocations lists the live revocations, newest first, one page at a time.
 func (c *Client) Revocations(ctx context.Context, page wire.PageRequest) (wire.RevocationPage, error) {
-	return call[wire.RevocationPage](ctx, c, http.MethodGet, "/v1/admin/revocations"+pageQuery(page), nil)
+	return call[wire.RevocationPage](ctx, c, http.MethodGet, "/v1/admin/revocations"+pageQuery("", page.Limit, page.Cursor), nil)
 }
 
 // Keys lists the signing keys.
@@ -96,13 +97,16 @@ type reasonBody struct {
 
 func accountPath(sub string) string { return "/v1/admin/accounts/" + url.PathEscape(sub) }
 
-func pageQuery(page wire.PageRequest) string {
+func pageQuery(search string, limit int, cursor string) string {
 	query := url.Values{}
-	if page.Limit > 0 {
-		query.Set("limit", strconv.Itoa(page.Limit))
+	if search != "" {
+		query.Set("search", search)
 	}
-	if page.Cursor != "" {
-		query.Set("cursor", page.Cursor)
+	if limit > 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	if cursor != "" {
+		query.Set("cursor", cursor)
 	}
 	if len(query) == 0 {
 		return ""

@@ -1,0 +1,80 @@
+// Package cli is the command line of authsvc.
+//
+//	func main() {
+//		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//		code := cli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ())
+//		stop()
+//		os.Exit(code)
+//	}
+//
+// Every flag has an environment variable, AUTHSVC_ and its name, which --help
+// shows; a flag on the command line wins. Commands print tables for people and,
+// with --json, JSON for programs. What a user or a client may have chosen is
+// printed so that it can do nothing to the terminal.
+//
+// Exit status: 0 done, 1 failed or refused, 2 the command line was wrong.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit statuses of [Run].
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// root is the whole command line.
+type root struct {
+	Login       loginCmd       `cmd:"" group:"admin" help:"Log in; the tokens are kept in your configuration directory."`
+	Logout      logoutCmd      `cmd:"" group:"admin" help:"Log out, and forget the tokens."`
+	Bootstrap   bootstrapCmd   `cmd:"" group:"admin" help:"Create the first admin with the one-time secret."`
+	Accounts    accountsCmd    `cmd:"" group:"admin" help:"List, show, disable and enable accounts."`
+	Sessions    sessionsCmd    `cmd:"" group:"admin" help:"List and end sessions."`
+	Revoke      revokeCmd      `cmd:"" group:"admin" help:"Revoke a token, a session, a user, everyone or a key."`
+	Revocations revocationsCmd `cmd:"" group:"admin" help:"List what has been revoked."`
+	Keys        keysCmd        `cmd:"" group:"admin" help:"List, rotate and kill signing keys."`
+	Services    servicesCmd    `cmd:"" group:"admin" help:"List, add and remove the services that may introspect and revoke."`
+}
+
+// Run runs one command line and returns the exit status. args holds no program
+// name, env is like os.Environ().
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
+	t := &terminal{in: stdin, out: stdout, err: stderr, env: environment(env)}
+	var commands root
+	left := false // --help has printed all there is to say
+	parser, err := kong.New(&commands,
+		kong.Name("authsvc"),
+		kong.Description("Log in once, be verified locally everywhere, be logged out everywhere within milliseconds."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.ExplicitGroups([]kong.Group{{Key: "admin", Title: "Administration:"}}),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { left = true }),
+		kong.ValueFormatter(helpWithVariable),
+		kong.Resolvers(t.env),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(t),
+	)
+	if err != nil {
+		return t.fail(fmt.Errorf("building the command line: %w", err), false)
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case left:
+		return exitDone
+	case err != nil:
+		t.fail(err, false)
+		t.note("Run authsvc --help, or --help behind a command.")
+		return exitUsage
+	}
+	if err := parsed.Run(); err != nil {
+		return t.fail(err, t.json)
+	}
+	return exitDone
+}
