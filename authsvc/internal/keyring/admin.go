@@ -1,0 +1,125 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/store"
+	"github.com/authbus/authbus/events"
+)
+
+// ErrUnknownKey is returned where there is no key for tokens of that kid.
+var ErrUnknownKey = errors.New("no such signing key")
+
+// Info describes a key for tokens. It holds no private part.
+type Info struct {
+	KID string
+	Alg string
+	// State is published (going to sign), active (signs), retiring (signs no
+	// more, but tokens of it may be alive), retired or killed.
+	State     string
+	CreatedAt time.Time
+	// ActivatedAt is when the key began to sign, or is going to.
+	ActivatedAt time.Time
+	// RetiresAt is when a retiring key retires; zero for others.
+	RetiresAt time.Time
+}
+
+func infoOf(k store.SigningKey) Info {
+	return Info{
+		KID: k.KID, Alg: k.Alg, State: stateOf(k), CreatedAt: k.CreatedAt,
+		ActivatedAt: k.ActivateAt, RetiresAt: k.RetireAt,
+	}
+}
+
+// List returns all keys for tokens that there ever were, oldest first.
+func (k *Keyring) List(ctx context.Context) ([]Info, error) {
+	rows, err := k.db.Reader(ctx).Keys()
+	if err != nil {
+		return nil, fmt.Errorf("listing signing keys: %w", err)
+	}
+	var infos []Info
+	for _, row := range tokenKeys(rows, statePublished, stateActive, stateRetiring, stateRetired, stateKilled) {
+		infos = append(infos, infoOf(row))
+	}
+	return infos, nil
+}
+
+// Rotate publishes a new key that will sign after the overlap. Where one is
+// published already, that one is the answer.
+func (k *Keyring) Rotate(ctx context.Context) (Info, error) {
+	fresh, err := newKey(k.config.Master, store.KeyForTokens, k.config.alg())
+	if err != nil {
+		return Info{}, err
+	}
+	var info Info
+	err = k.db.Write(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Keys()
+		if err != nil {
+			return err
+		}
+		if pending := tokenKeys(rows, statePublished); len(pending) > 0 {
+			info = infoOf(pending[0])
+			return nil
+		}
+		if err := k.publish(tx, fresh); err != nil {
+			return err
+		}
+		row, err := tx.Key(fresh.KID)
+		info = infoOf(row)
+		return err
+	})
+	if err != nil {
+		return Info{}, fmt.Errorf("rotating the signing key: %w", err)
+	}
+	return info, k.Reload(ctx)
+}
+
+// Kill revokes a key for tokens: every token that it signed dies, and no replica
+// signs with it again. If it was the active one, a new key signs from now on. To
+// kill a key again is harmless, and another record. The error is [ErrUnknownKey]
+// for a kid that there never was.
+func (k *Keyring) Kill(ctx context.Context, kid, actor, reason string) (events.Revocation, error) {
+	fresh, err := newKey(k.config.Master, store.KeyForTokens, k.config.alg())
+	if err != nil {
+		return events.Revocation{}, err
+	}
+	var record events.Revocation
+	err = k.db.Write(ctx, func(tx *store.Tx) error {
+		row, err := tx.Key(kid)
+		if errors.Is(err, store.ErrNotFound) || err == nil && row.Purpose != store.KeyForTokens {
+			return ErrUnknownKey
+		}
+		if err != nil {
+			return err
+		}
+		record, err = k.kill(tx, row, fresh, actor, reason)
+		return err
+	})
+	if err != nil {
+		return events.Revocation{}, fmt.Errorf("killing signing key: %w", err)
+	}
+	if err := k.Reload(ctx); err != nil {
+		// It is dead all the same, and Run tries again.
+		k.config.Logger.ErrorContext(ctx, "loading signing keys after one was killed failed", "kid", kid, "err", err)
+	}
+	return record, nil
+}
+
+func (k *Keyring) kill(tx *store.Tx, row, fresh store.SigningKey, actor, reason string) (events.Revocation, error) {
+	record, err := tx.Revoke(events.ScopeKey, row.KID, tx.Now().Add(retireAfter), reason, actor)
+	if err != nil {
+		return events.Revocation{}, err
+	}
+	revoked := events.KeyRevoked{KID: row.KID, Rev: record.Rev, Reason: reason, Actor: actor}
+	if err := tx.Emit(k.config.Issuer, revoked); err != nil {
+		return events.Revocation{}, err
+	}
+	if row.State == store.KeyActive {
+		// Not a key that was published before: whoever took the one may have it too.
+		err = k.addActive(tx, fresh)
+	}
+	return record, err
+}

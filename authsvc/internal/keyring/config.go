@@ -1,0 +1,74 @@
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/authbus/authbus/verifier/token"
+)
+
+// retireAfter is how long a token can be alive after its key has stopped signing.
+const retireAfter = token.LifetimeCap + token.LeewayCap
+
+// Config configures a [Keyring]. A zero value means the default.
+type Config struct {
+	// Issuer is the source of the events about keys. Required.
+	Issuer string
+	// Master seals the private keys. Required.
+	Master MasterKey
+	// Algorithm signs access tokens: EdDSA (default), ES256 or RS256 (3072 bits).
+	// Where it is not that of the active key, Open starts a rotation.
+	Algorithm string
+	// Overlap is how long a new key is published before it signs. Default 2 min.
+	Overlap time.Duration
+	// RotateEvery is how long a key signs before another takes over. Default 30 days.
+	RotateEvery time.Duration
+	// ReloadEvery is how often Run looks for what other replicas changed. Default 1 s.
+	ReloadEvery time.Duration
+	// Logger hears of steps of the schedule that failed. Default: slog.Default.
+	Logger *slog.Logger
+}
+
+func (c Config) alg() token.Alg { return token.Alg(c.Algorithm) }
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Algorithm == "" {
+		c.Algorithm = string(token.AlgEdDSA)
+	}
+	if c.Overlap == 0 {
+		c.Overlap = 2 * time.Minute
+	}
+	if c.RotateEvery == 0 {
+		c.RotateEvery = 30 * 24 * time.Hour
+	}
+	if c.ReloadEvery == 0 {
+		c.ReloadEvery = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if err := c.check(); err != nil {
+		return Config{}, fmt.Errorf("configuring the keyring: %w", err)
+	}
+	return c, nil
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Issuer == "":
+		return errors.New("Issuer: is required")
+	case c.Master == MasterKey{}:
+		return errors.New("Master: is required")
+	case c.alg() != token.AlgEdDSA && c.alg() != token.AlgES256 && c.alg() != token.AlgRS256:
+		return fmt.Errorf("Algorithm: %q is not EdDSA, ES256 or RS256", c.Algorithm)
+	case c.Overlap < 0:
+		return fmt.Errorf("Overlap: %v is negative", c.Overlap)
+	case c.RotateEvery < c.Overlap:
+		return fmt.Errorf("RotateEvery: %v is shorter than the overlap of %v", c.RotateEvery, c.Overlap)
+	case c.ReloadEvery < 0:
+		return fmt.Errorf("ReloadEvery: %v is negative", c.ReloadEvery)
+	}
+	return nil
+}
