@@ -1,0 +1,154 @@
+package verifier
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier/token"
+)
+
+// Config says what a verifier trusts and how it behaves. Issuer, Audience and
+// NATS are required; the zero value of every other field is its default.
+type Config struct {
+	// Issuer is the exact iss claim of the tokens to accept.
+	Issuer string
+	// Audience is this service's name in the aud claim.
+	Audience string
+	// NATS is a connection to the bus. The verifier does not close it.
+	NATS *nats.Conn
+
+	// Name is this service's name in the authority's list of verifiers; default Audience.
+	Name string
+	// MaxStale is the bound B, the age at which the verifier no longer accepts on
+	// its own; default 30 s, at least 2 s.
+	MaxStale time.Duration
+	// Stale says what happens beyond MaxStale; default [Ask].
+	Stale StalePolicy
+	// AcceptGrace is how long [Accept] goes on accepting beyond MaxStale. It is
+	// required with Accept and refused without.
+	AcceptGrace time.Duration
+
+	// Leeway is the tolerance for exp, nbf and iat; default 10 s, at most 60 s.
+	Leeway time.Duration
+	// MaxLifetime is the longest exp − iat accepted; default and at most 1 h.
+	MaxLifetime time.Duration
+
+	// JWKSURL fetches the keys of tokens and feed from the authority's JWKS
+	// document instead of from the bus.
+	JWKSURL string
+	// HTTPClient fetches JWKSURL; default a client with a timeout of 10 s.
+	HTTPClient *http.Client
+	// Keys and FeedKeys, given together, are the only keys ever trusted; none are fetched.
+	Keys     []token.Key
+	FeedKeys []events.FeedKey
+	// KeyRefresh is the shortest time between two fetches on account of tokens
+	// with an unknown kid; default 5 s. Published changes are noticed by other
+	// means, within about a second.
+	KeyRefresh time.Duration
+
+	// TokenCacheBytes bounds the memory of the cache of verified tokens; default 64 MiB.
+	TokenCacheBytes int64
+	// RevokedDetails bounds how many revoked ids are kept with their details; the
+	// others cost a request when a token with such an id is seen. Default 65,536.
+	RevokedDetails int64
+	// MaxRevocations bounds the live revocations held, at about 11 bytes each (22
+	// for users); default 20 million. Beyond it the verifier is no longer fresh.
+	MaxRevocations int64
+	// MaxAsks bounds the requests about tokens under way at once; default 256.
+	// Beyond it tokens that need one are refused with [ErrUnavailable].
+	MaxAsks int
+
+	// ProbeInterval is the pause between two proofs of freshness; default 1 s, at
+	// most a third of MaxStale.
+	ProbeInterval time.Duration
+	// RequestTimeout bounds each request to the authority; default 2 s.
+	RequestTimeout time.Duration
+	// Logger receives alarms and changes of state; default slog.Default().
+	Logger *slog.Logger
+}
+
+// StalePolicy says what a verifier does that cannot prove its freshness.
+type StalePolicy int
+
+// The stale policies.
+const (
+	// Ask asks the authority about each token and refuses with [ErrUnavailable]
+	// if there is no answer.
+	Ask StalePolicy = iota
+	// Reject refuses with [ErrUnavailable] without asking.
+	Reject
+	// Accept asks and, if there is no answer, goes on accepting for
+	// Config.AcceptGrace beyond the bound. Claims.Stale, a metric and a log line
+	// tell of each. It gives up the bound for availability.
+	Accept
+)
+
+// withDefaults returns the configuration with every default in place, or says
+// which field is wrong.
+func (c Config) withDefaults() (Config, error) {
+	c.Name = or(c.Name, c.Audience)
+	c.MaxStale = or(c.MaxStale, 30*time.Second)
+	c.Leeway = or(c.Leeway, 10*time.Second)
+	c.MaxLifetime = or(c.MaxLifetime, time.Hour)
+	c.KeyRefresh = or(c.KeyRefresh, 5*time.Second)
+	c.TokenCacheBytes = or(c.TokenCacheBytes, 64<<20)
+	c.RevokedDetails = or(c.RevokedDetails, 1<<16)
+	c.MaxRevocations = or(c.MaxRevocations, 20_000_000)
+	c.MaxAsks = or(c.MaxAsks, 256)
+	c.ProbeInterval = or(c.ProbeInterval, min(time.Second, c.MaxStale/3))
+	c.RequestTimeout = or(c.RequestTimeout, 2*time.Second)
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{Timeout: 10 * time.Second}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, c.validate()
+}
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// validate names every field that cannot be right.
+func (c *Config) validate() error {
+	var wrong []error
+	check := func(ok bool, field, want string) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf("verifier: Config.%s %s", field, want))
+		}
+	}
+	check(c.Issuer != "", "Issuer", "is required")
+	check(c.Audience != "", "Audience", "is required")
+	check(c.NATS != nil, "NATS", "is required")
+	check(len(c.Name) <= 128, "Name", "must be at most 128 bytes")
+	check(c.MaxStale >= 2*time.Second, "MaxStale", "must be at least 2 s")
+	check(c.Stale >= Ask && c.Stale <= Accept, "Stale", "must be Ask, Reject or Accept")
+	check((c.Stale == Accept) == (c.AcceptGrace > 0), "AcceptGrace", "is required with Accept, and only there")
+	check(c.Leeway > 0 && c.Leeway <= time.Minute, "Leeway", "must be between 0 and 60 s")
+	check(c.MaxLifetime > 0 && c.MaxLifetime <= time.Hour, "MaxLifetime", "must be between 0 and 1 h")
+	check((len(c.Keys) > 0) == (len(c.FeedKeys) > 0), "Keys", "and FeedKeys must be given together")
+	check(len(c.Keys) == 0 || c.JWKSURL == "", "JWKSURL", "cannot be combined with Keys")
+	check(c.KeyRefresh > 0, "KeyRefresh", "must be positive")
+	check(c.TokenCacheBytes > 0, "TokenCacheBytes", "must be positive")
+	check(c.RevokedDetails > 0, "RevokedDetails", "must be positive")
+	check(c.MaxRevocations > 0, "MaxRevocations", "must be positive")
+	check(c.MaxAsks > 0, "MaxAsks", "must be positive")
+	check(c.ProbeInterval > 0 && c.ProbeInterval <= c.MaxStale/3, "ProbeInterval", "must be at most a third of MaxStale")
+	check(c.RequestTimeout > 0, "RequestTimeout", "must be positive")
+	return errors.Join(wrong...)
+}
+
+// newInstance names this process among those of its service.
+func newInstance() string { return rand.Text()[:12] }

@@ -1,0 +1,54 @@
+// Package verifier verifies access tokens inside a service: locally, with public
+// keys, and with a set of revocations that the auth service's bus keeps up to
+// date.
+//
+//	nc, err := nats.Connect(natsURL)
+//	v, err := verifier.New(ctx, verifier.Config{Issuer: issuer, Audience: "orders", NATS: nc})
+//	defer v.Close()
+//	http.ListenAndServe(addr, v.Middleware(mux))
+//	// in a handler: claims, ok := verifier.FromContext(r.Context())
+//
+// # Freshness
+//
+// If a verifier accepts a token at time s, then no revocation that covers the
+// token had been acknowledged at or before s − B, where B is [Config.MaxStale].
+// While nothing is broken the delay is that of a message on the bus.
+//
+// The bound is proved, not assumed. Once a second the verifier asks the
+// authority for its read index: the number of the last revocation that its
+// database has committed. Once the verifier has applied every revocation up to
+// that number it is fresh as of the moment before it asked. Neither silence nor
+// a healthy connection counts as proof. Age is measured on the monotonic and on
+// the wall clock, and the greater one counts, so that time spent suspended is
+// noticed.
+//
+// A verifier that cannot prove it does not accept on its own: by default it asks
+// the authority about each token, and without an answer it refuses with
+// [ErrUnavailable]. See [StalePolicy].
+//
+// # Revocation
+//
+// A token that was refused as revoked stays refused until it expires: through
+// cache pressure, reconnects, a recreated stream, a restored database. A
+// revocation of a user reaches the tokens minted before it, decided by the
+// token's rev claim and not by clocks, so that whoever logs in again right after
+// it is accepted.
+//
+// What arrives on the feed is applied only if the authority's feed key has
+// signed it; what does not verify is counted and changes nothing, because
+// completeness comes from the revision numbers. A signed record that this
+// version does not understand takes the freshness away until it has expired.
+//
+// # Not promised
+//
+// With keys fetched over the bus (the default), the first fetch trusts whoever
+// the broker permits to answer auth.keys; later ones must be signed by a known
+// feed key. Pin [Config.Keys] and [Config.FeedKeys], or set [Config.JWKSURL], to
+// rest on less. A handler that is already running when its token is revoked is
+// not interrupted, unless it holds a context from [Verifier.Watch].
+//
+// # Concurrency
+//
+// All methods may be called from many goroutines. Verify on a token seen before
+// takes no lock and allocates nothing.
+package verifier

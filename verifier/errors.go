@@ -1,0 +1,90 @@
+package verifier
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier/token"
+)
+
+// The verdicts other than "accepted". Every error of [Verifier.Verify] is an
+// [*Error] that wraps exactly one of them.
+var (
+	// ErrNoToken: the request carries no bearer token.
+	ErrNoToken = errors.New("no token")
+	// ErrInvalid: the token is malformed, forged, or meant for somebody else.
+	ErrInvalid = errors.New("invalid token")
+	// ErrExpired: the token is genuine and its time is over.
+	ErrExpired = errors.New("token expired")
+	// ErrRevoked: the token is genuine and has been revoked.
+	ErrRevoked = errors.New("token revoked")
+	// ErrUnavailable: nothing is wrong with the token as far as is known, but its
+	// state cannot be decided now. Try again later.
+	ErrUnavailable = errors.New("token state unavailable")
+)
+
+// Reasons of an [*Error] beyond those of the token package.
+const (
+	ReasonNoToken         = "no_token"
+	ReasonAmbiguous       = "ambiguous_credentials"
+	ReasonRevokedToken    = "revoked_token"
+	ReasonRevokedSession  = "revoked_session"
+	ReasonRevokedUser     = "revoked_user"
+	ReasonRevokedEveryone = "revoked_everyone"
+	ReasonRevokedKey      = "revoked_key"
+	// ReasonRevokedElsewhere: the authority says so without naming a record.
+	ReasonRevokedElsewhere = "revoked"
+	ReasonNotFresh         = "not_fresh"    // the verifier cannot prove its freshness, and does not ask
+	ReasonNoAnswer         = "no_answer"    // the authority was asked and did not answer
+	ReasonOverloaded       = "overloaded"   // too many questions are under way
+	ReasonKeysUnknown      = "keys_unknown" // the keys could not be fetched
+	ReasonClosed           = "closed"       // the verifier has been closed
+)
+
+// Error says why a token was not accepted.
+type Error struct {
+	// Err is one of the sentinel errors of this package.
+	Err error
+	// Reason is a stable word for programs, metrics and logs: one of the Reason
+	// constants of this package, or a token.Reason.
+	Reason string
+	// Detail is for people. It never holds a token.
+	Detail string
+}
+
+func (e *Error) Error() string {
+	if e.Detail == "" {
+		return fmt.Sprintf("%v (%s)", e.Err, e.Reason)
+	}
+	return fmt.Sprintf("%v (%s): %s", e.Err, e.Reason, e.Detail)
+}
+
+// Unwrap returns the sentinel.
+func (e *Error) Unwrap() error { return e.Err }
+
+// refusal turns a refusal of the token package into one of this package.
+func refusal(err error) error {
+	var refused *token.Error
+	if !errors.As(err, &refused) {
+		return &Error{Err: ErrInvalid, Reason: string(token.ReasonMalformed), Detail: err.Error()}
+	}
+	verdict := ErrInvalid
+	if refused.Reason == token.ReasonExpired {
+		verdict = ErrExpired
+	}
+	return &Error{Err: verdict, Reason: string(refused.Reason), Detail: refused.Detail}
+}
+
+func unavailable(reason, detail string) error {
+	return &Error{Err: ErrUnavailable, Reason: reason, Detail: detail}
+}
+
+// revokedBy is the refusal of a token that the record covers.
+func revokedBy(r events.Revocation) error {
+	reason, detail := "revoked_"+string(r.Scope), r.Reason
+	if !r.Scope.Known() {
+		reason = ReasonRevokedElsewhere
+	}
+	return &Error{Err: ErrRevoked, Reason: reason, Detail: detail}
+}

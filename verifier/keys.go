@@ -1,0 +1,170 @@
+package verifier
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier/token"
+)
+
+// keyring holds the public keys, and fetches them when they have changed.
+type keyring struct {
+	lifetime context.Context // of the verifier: whoever came first may leave before the others
+	issuer   string
+	fetch    func(ctx context.Context) (*keyState, error) // nil for static keys
+	current  atomic.Pointer[keyState]
+	flight   singleflight.Group
+	// onDemand bounds the fetches that tokens with an unknown kid can cause.
+	onDemand *rate.Limiter
+	counters *counters
+	// changed is called after other keys have come into force.
+	changed func()
+}
+
+// keyState is one version of the keys.
+type keyState struct {
+	tokens  *token.KeySet
+	feed    map[string]ed25519.PublicKey
+	version uint64
+}
+
+func newKeyring(lifetime context.Context, c Config, a authority, n *counters, changed func()) (*keyring, error) {
+	k := &keyring{
+		lifetime: lifetime, issuer: c.Issuer, counters: n, changed: changed,
+		onDemand: rate.NewLimiter(rate.Every(c.KeyRefresh), 1),
+	}
+	k.current.Store(&keyState{tokens: &token.KeySet{}})
+	switch {
+	case len(c.Keys) > 0:
+		set, err := token.NewKeySet(c.Keys...)
+		if err != nil {
+			return nil, fmt.Errorf("verifier: Config.Keys: %w", err)
+		}
+		k.current.Store(&keyState{tokens: set, feed: events.FeedKeys(c.FeedKeys)})
+	case c.JWKSURL != "":
+		k.fetch = func(ctx context.Context) (*keyState, error) { return fetchJWKS(ctx, c.HTTPClient, c.JWKSURL) }
+	default:
+		k.fetch = func(ctx context.Context) (*keyState, error) { return k.askBus(ctx, a) }
+	}
+	return k, nil
+}
+
+// tokens is the current set of token keys.
+func (k *keyring) tokens() *token.KeySet { return k.current.Load().tokens }
+
+// feed is the current set of feed keys.
+func (k *keyring) feed() map[string]ed25519.PublicKey { return k.current.Load().feed }
+
+// refresh fetches the keys; callers at the same time share one fetch.
+func (k *keyring) refresh(ctx context.Context) error {
+	if k.fetch == nil {
+		return nil
+	}
+	done := k.flight.DoChan("", func() (any, error) {
+		k.counters.keyFetches.Add(1)
+		state, err := k.fetch(k.lifetime)
+		if err != nil {
+			return nil, err
+		}
+		k.current.Store(state)
+		k.changed()
+		return nil, nil
+	})
+	select {
+	case r := <-done:
+		if r.Err != nil {
+			return fmt.Errorf("fetching keys: %w", r.Err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("fetching keys: %w", ctx.Err())
+	}
+}
+
+// demand fetches the keys because a token names an unknown kid, unless that was
+// done a moment ago: then the kid counts as unknown.
+func (k *keyring) demand(ctx context.Context) error {
+	if k.fetch == nil || !k.onDemand.Allow() {
+		return nil
+	}
+	return k.refresh(ctx)
+}
+
+// follow fetches the keys if the authority has published others than are known.
+func (k *keyring) follow(ctx context.Context, version uint64) error {
+	if k.current.Load().version == version {
+		return nil
+	}
+	err := k.refresh(ctx)
+	if err == nil && k.current.Load().version == 0 {
+		// A JWKS document has no version: remember which one made us look.
+		state := *k.current.Load()
+		state.version = version
+		k.current.Store(&state)
+	}
+	return err
+}
+
+func (k *keyring) askBus(ctx context.Context, a authority) (*keyState, error) {
+	reply, err := a.keys(ctx, k.feed())
+	if err != nil {
+		return nil, err
+	}
+	if reply.Issuer != k.issuer {
+		return nil, fmt.Errorf("the authority on the bus issues as %q, not as %q", reply.Issuer, k.issuer)
+	}
+	set, err := token.ParseJWKS(reply.JWKS)
+	if err != nil {
+		return nil, err
+	}
+	return &keyState{tokens: set, feed: events.FeedKeys(reply.Feed), version: reply.Keys}, nil
+}
+
+// maxJWKS bounds a JWKS document, in bytes.
+const maxJWKS = 256 << 10
+
+// fetchJWKS reads token keys and feed keys from the authority's JWKS document:
+// the feed keys are its member "authbus_feed" (RFC 7517 §5 allows others).
+func fetchJWKS(ctx context.Context, client *http.Client, url string) (state *keyState, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %s", url, resp.Status)
+	}
+	doc, err := io.ReadAll(io.LimitReader(resp.Body, maxJWKS))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", url, err)
+	}
+	set, err := token.ParseJWKS(doc)
+	if err != nil {
+		return nil, err
+	}
+	var more struct {
+		Feed []events.FeedKey `json:"authbus_feed"`
+	}
+	if err := json.Unmarshal(doc, &more); err != nil {
+		return nil, fmt.Errorf("reading authbus_feed of %s: %w", url, err)
+	}
+	if len(more.Feed) == 0 {
+		return nil, fmt.Errorf("%s has no authbus_feed keys", url)
+	}
+	return &keyState{tokens: set, feed: events.FeedKeys(more.Feed)}, nil
+}

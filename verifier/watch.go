@@ -1,0 +1,171 @@
+package verifier
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier/token"
+)
+
+// Watch returns a context that ends when the token of the claims dies, for
+// whatever outlives the request that brought it: a WebSocket, a stream, a job.
+// Its cause ([context.Cause]) is then an [*Error] that wraps [ErrRevoked],
+// [ErrExpired] or, where the token's state could not be decided any longer,
+// [ErrUnavailable]. It also ends with ctx, and with cancel, which must be called.
+func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.Context, cancel context.CancelFunc) {
+	watched, end := context.WithCancelCause(ctx)
+	w := &watch{token: &cachedToken{claims: *claims, ref: claims.Ref()}, end: end}
+	v.watches.add(w)
+	expiry := time.AfterFunc(time.Until(claims.Expiry().Add(v.config.Leeway)), func() {
+		end(&Error{Err: ErrExpired, Reason: string(token.ReasonExpired)})
+	})
+	context.AfterFunc(watched, func() {
+		expiry.Stop()
+		v.watches.remove(w)
+	})
+	// After joining, so that no revocation falls between look and watch.
+	v.inspect(w)
+	return watched, func() { end(context.Canceled) }
+}
+
+// watch is one context that depends on a token.
+type watch struct {
+	token *cachedToken
+	end   context.CancelCauseFunc
+}
+
+// inspect judges the watched token as if it had just been presented.
+func (v *Verifier) inspect(w *watch) {
+	ctx, cancel := context.WithTimeout(v.stopped, v.config.RequestTimeout)
+	defer cancel()
+	now := time.Now()
+	if _, err := v.judge(ctx, w.token, now, v.freshAt(now)); err != nil {
+		if v.stopped.Err() != nil {
+			err = unavailable(ReasonClosed, "the verifier has been closed")
+		}
+		w.end(err)
+	}
+}
+
+// guard judges every watched token again and again while freshness cannot be
+// proved, when no record may come to tell of a revocation. It asks about one
+// token at a time.
+func (v *Verifier) guard(ctx context.Context) {
+	tick := time.NewTicker(answerLife)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if v.freshAt(time.Now()) {
+			continue
+		}
+		for _, w := range v.watches.all() {
+			if ctx.Err() != nil {
+				return
+			}
+			v.inspect(w)
+		}
+	}
+}
+
+// watches are the contexts to end, by what a revocation may name.
+type watches struct {
+	mu     sync.Mutex
+	byName map[watchName]map[*watch]struct{} // guarded by mu
+	every  map[*watch]struct{}               // guarded by mu
+}
+
+type watchName struct {
+	scope events.Scope
+	id    string
+}
+
+func newWatches() *watches {
+	return &watches{byName: make(map[watchName]map[*watch]struct{}), every: make(map[*watch]struct{})}
+}
+
+// names lists what a record may say to hit the token.
+func (w *watch) names() [4]watchName {
+	t := w.token.ref
+	return [...]watchName{
+		{events.ScopeToken, t.JTI},
+		{events.ScopeSession, t.SID},
+		{events.ScopeUser, t.Sub},
+		{events.ScopeKey, t.KID},
+	}
+}
+
+func (s *watches) add(w *watch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.every[w] = struct{}{}
+	for _, name := range w.names() {
+		if s.byName[name] == nil {
+			s.byName[name] = make(map[*watch]struct{})
+		}
+		s.byName[name][w] = struct{}{}
+	}
+}
+
+func (s *watches) remove(w *watch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.every, w)
+	for _, name := range w.names() {
+		delete(s.byName[name], w)
+		if len(s.byName[name]) == 0 {
+			delete(s.byName, name)
+		}
+	}
+}
+
+// revoke ends what depends on a token that the record covers.
+func (s *watches) revoke(r events.Revocation) {
+	for _, w := range s.hit(r) {
+		w.end(revokedBy(r))
+	}
+}
+
+// hit collects under the lock, so that nothing is called while it is held.
+func (s *watches) hit(r events.Revocation) []*watch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	named := s.every
+	if r.Scope != events.ScopeEveryone {
+		named = s.byName[watchName{r.Scope, r.ID}]
+	}
+	var hit []*watch
+	for w := range named {
+		if r.Covers(w.token.ref) {
+			hit = append(hit, w)
+		}
+	}
+	return hit
+}
+
+func (s *watches) all() []*watch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*watch, 0, len(s.every))
+	for w := range s.every {
+		all = append(all, w)
+	}
+	return all
+}
+
+func (s *watches) count() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(len(s.every))
+}
+
+func (s *watches) endAll(cause error) {
+	for _, w := range s.all() {
+		w.end(cause)
+	}
+}
