@@ -19,10 +19,9 @@ type header struct {
 
 // readHeader reads the header's JSON. It judges the form only.
 func readHeader(doc string) (header, error) {
-	var names [16]string
 	var h header
-	s := scanner{doc: doc, names: names[:0], room: maxHeaderMembers}
-	if f := s.open(); f != faultNone {
+	s := scanner{doc: doc, room: maxHeaderMembers}
+	if f := s.begin(); f != faultNone {
 		return header{}, f.refusal(ReasonBadHeader)
 	}
 	for {

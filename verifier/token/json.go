@@ -6,8 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds the nesting of a document; the document's object is the first level.
-const maxDepth = 32
+const (
+	// maxDepth bounds the nesting of a document; the document's object is the first level.
+	maxDepth = 32
+	// maxOpen bounds the members of all objects that are open at one place of a
+	// document, and with it the work of finding duplicates.
+	maxOpen = 128
+)
 
 // fault is what is wrong with a JSON document. Faults are not errors, because
 // the same one is a bad header in one place and bad claims in another.
@@ -67,14 +72,21 @@ type value struct {
 type scanner struct {
 	doc string
 	pos int
-	// names of the members of all objects that are open, for finding duplicates.
-	names []string
 	// room is how many more members the document may have.
 	room int
+	// names[:open] are the members of all objects that are open. They are kept
+	// as places and not as strings, so that a scanner stays on the stack.
+	names [maxOpen]place
+	open  int
+	// decoded holds the names that had escape sequences.
+	decoded []string
 }
 
-// open starts the document.
-func (s *scanner) open() fault {
+// place is where a name stands: doc[start:end], or decoded[start] if end is -1.
+type place struct{ start, end int32 }
+
+// begin starts the document.
+func (s *scanner) begin() fault {
 	if !utf8.ValidString(s.doc) {
 		return faultUTF8
 	}
@@ -99,10 +111,10 @@ func (s *scanner) end() fault {
 // member reads one member of an object whose names begin at base, or its end.
 func (s *scanner) member(base, depth int) (name string, v value, more bool, f fault) {
 	s.space()
-	switch first := len(s.names) == base; {
+	switch first := s.open == base; {
 	case s.peek() == '}':
 		s.pos++
-		s.names = s.names[:base]
+		s.open = base
 		return "", value{}, false, faultNone
 	case first:
 	case s.peek() == ',':
@@ -130,17 +142,32 @@ func (s *scanner) name(base int) (string, fault) {
 	if f != faultNone {
 		return "", f
 	}
-	if s.room--; s.room < 0 {
+	if s.room--; s.room < 0 || s.open == maxOpen {
 		return "", faultMembers
 	}
 	name := v.unquoted()
-	for _, sibling := range s.names[base:] {
-		if sibling == name {
+	for _, sibling := range s.names[base:s.open] {
+		if s.at(sibling) == name {
 			return "", faultDuplicate
 		}
 	}
-	s.names = append(s.names, name)
+	if v.escaped {
+		s.names[s.open] = place{int32(len(s.decoded)), -1} //nolint:gosec // documents are below 2 GiB
+		s.decoded = append(s.decoded, name)
+	} else {
+		end := s.pos - 1
+		s.names[s.open] = place{int32(end - len(v.raw)), int32(end)} //nolint:gosec // as above
+	}
+	s.open++
 	return name, faultNone
+}
+
+// at is the name that stands at p.
+func (s *scanner) at(p place) string {
+	if p.end < 0 {
+		return s.decoded[p.start]
+	}
+	return s.doc[p.start:p.end]
 }
 
 // value reads any value inside something that is depth levels deep.
@@ -177,7 +204,7 @@ func (s *scanner) object(depth int) fault {
 		return faultDepth
 	}
 	s.pos++
-	base := len(s.names)
+	base := s.open
 	for {
 		_, _, more, f := s.member(base, depth)
 		if f != faultNone || !more {

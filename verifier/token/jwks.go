@@ -69,7 +69,7 @@ func ParseJWKS(doc []byte) (*KeySet, error) {
 // checkJSON checks a whole document that must be an object.
 func checkJSON(doc string, room int) fault {
 	s := scanner{doc: doc, room: room}
-	f := s.open()
+	f := s.begin()
 	for more := true; f == faultNone && more; {
 		_, _, more, f = s.next()
 	}

@@ -22,6 +22,9 @@ func checkP256(public crypto.PublicKey) (crypto.PublicKey, int, error) {
 	if k.Curve != elliptic.P256() {
 		return nil, 0, errors.New("curve is not P-256")
 	}
+	if k.X == nil || k.Y == nil { //nolint:staticcheck // Bytes panics on a key made by hand without them
+		return nil, 0, errors.New("key has no point")
+	}
 	point, err := k.Bytes()
 	if err != nil {
 		return nil, 0, fmt.Errorf("encoding point: %w", err)

@@ -4,7 +4,7 @@ import "strings"
 
 const (
 	// maxClaimMembers bounds the members of the claims, nested ones included.
-	maxClaimMembers = 256
+	maxClaimMembers = 128
 	// maxIDLen bounds sub, jti, sid and client_id, in bytes. They travel in
 	// requests and index the sets of revocations.
 	maxIDLen = 256
@@ -32,10 +32,9 @@ func readClaims(doc string) (*Claims, error) {
 }
 
 func readPayload(doc string) (payload, error) {
-	var names [48]string
 	var p payload
-	s := scanner{doc: doc, names: names[:0], room: maxClaimMembers}
-	if f := s.open(); f != faultNone {
+	s := scanner{doc: doc, room: maxClaimMembers}
+	if f := s.begin(); f != faultNone {
 		return payload{}, f.refusal(ReasonBadClaims)
 	}
 	for {

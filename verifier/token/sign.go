@@ -146,6 +146,8 @@ func (c *Claims) signable(kid string) error {
 	}
 	lifetime := c.ExpiresAt - c.IssuedAt
 	switch {
+	case c.IssuedAt < 0 || c.IssuedAt > maxInteger:
+		return errors.New("iat is out of range")
 	case len(c.Audience) == 0 || slices.Contains(c.Audience, ""):
 		return errors.New("aud is missing or empty")
 	case lifetime <= 0 || lifetime > int64(LifetimeCap/time.Second):
