@@ -181,11 +181,12 @@ func parseSequence(s string) (uint64, error) {
 }
 
 // parseTime reads RFC 3339 in UTC with at most nine digits of a second's
-// fraction. UnmarshalText is the strict reader of package time.
+// fraction. UnmarshalText is the strict reader of package time, but for commas.
 func parseTime(s string) (time.Time, error) {
 	var t time.Time
 	const longest = len("2006-01-02T15:04:05.999999999Z")
-	if err := t.UnmarshalText([]byte(s)); err != nil || !strings.HasSuffix(s, "Z") || len(s) > longest {
+	err := t.UnmarshalText([]byte(s))
+	if err != nil || !strings.HasSuffix(s, "Z") || strings.Contains(s, ",") || len(s) > longest {
 		return time.Time{}, errors.New("time is not RFC 3339 in UTC")
 	}
 	return t, nil
