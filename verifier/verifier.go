@@ -189,6 +189,9 @@ func (v *Verifier) freshAt(now time.Time) bool {
 
 // judge does what is done on every call, when the fast path did not settle it.
 func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fresh bool) (*Claims, error) {
+	if v.stopped.Err() != nil {
+		return nil, unavailable(ReasonClosed, "the verifier has been closed")
+	}
 	if err := v.alive(t, now); err != nil {
 		v.tokens.remove(t)
 		return nil, asError(err)
@@ -204,8 +207,9 @@ func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fre
 	r, found := v.ledger.look(t.ref)
 	switch {
 	case found == findRevoked:
-		t.revoked.Store(&r)
-		return nil, revokedBy(r)
+		covering := r // r itself stays off the heap when nothing is found
+		t.revoked.Store(&covering)
+		return nil, revokedBy(covering)
 	case found != findClean:
 		return v.resolve(ctx, t, found, generation)
 	case v.config.Stale == Reject && !fresh:

@@ -42,9 +42,6 @@ func (v *Verifier) inspect(w *watch) {
 	defer cancel()
 	now := time.Now()
 	if _, err := v.judge(ctx, w.token, now, v.freshAt(now)); err != nil {
-		if v.stopped.Err() != nil {
-			err = unavailable(ReasonClosed, "the verifier has been closed")
-		}
 		w.end(err)
 	}
 }

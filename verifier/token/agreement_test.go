@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"reflect"
 	"slices"
@@ -79,7 +80,7 @@ func decodeObject(t *testing.T, doc []byte) map[string]any {
 	if err := d.Decode(&m); err != nil {
 		t.Fatalf("encoding/json refuses %q: %v", doc, err)
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // Token returns it as it is
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		t.Fatalf("something follows %q", doc)
 	}
 	return m

@@ -1,7 +1,6 @@
 package token
 
 import (
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -174,7 +173,8 @@ func (s *scanner) at(p place) string {
 func (s *scanner) value(depth int) (value, fault) {
 	s.space()
 	start := s.pos
-	k, f := absent, faultNone
+	var k kind
+	var f fault
 	switch c := s.peek(); {
 	case c == '"':
 		return s.text()
@@ -276,48 +276,4 @@ func (s *scanner) literal(word string) fault {
 	}
 	s.pos += len(word)
 	return faultNone
-}
-
-// number reads a number by the grammar. One that no float64 can hold is refused:
-// other readers of the same token would differ on it (RFC 7493 §2.2).
-func (s *scanner) number() fault {
-	start, exponent := s.pos, false
-	if s.peek() == '-' {
-		s.pos++
-	}
-	zero := s.peek() == '0'
-	if n := s.digits(); n == 0 || zero && n > 1 {
-		return faultSyntax
-	}
-	if s.peek() == '.' {
-		s.pos++
-		if s.digits() == 0 {
-			return faultSyntax
-		}
-	}
-	if c := s.peek(); c == 'e' || c == 'E' {
-		exponent = true
-		s.pos++
-		if c = s.peek(); c == '+' || c == '-' {
-			s.pos++
-		}
-		if s.digits() == 0 {
-			return faultSyntax
-		}
-	}
-	const alwaysFits = 300 // digits without exponent
-	if exponent || s.pos-start > alwaysFits {
-		if _, err := strconv.ParseFloat(s.doc[start:s.pos], 64); err != nil {
-			return faultNumber
-		}
-	}
-	return faultNone
-}
-
-func (s *scanner) digits() (n int) {
-	for c := s.peek(); c >= '0' && c <= '9'; c = s.peek() {
-		s.pos++
-		n++
-	}
-	return n
 }

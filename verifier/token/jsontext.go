@@ -137,22 +137,3 @@ func writeEscape(b *strings.Builder, s string) string {
 	}
 	return s[1:]
 }
-
-// maxInteger is the largest integer that every JSON reader holds exactly (RFC 7493 §2.2).
-const maxInteger = 1<<53 - 1
-
-// integer is the value as a number from 0 to 2^53-1 that was written as plain
-// digits: no sign, fraction, exponent or quotes.
-func (v value) integer() (n uint64, ok bool) {
-	if v.kind != number || len(v.raw) > 16 {
-		return 0, false
-	}
-	for i := range len(v.raw) {
-		c := v.raw[i]
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + uint64(c-'0')
-	}
-	return n, n <= maxInteger
-}

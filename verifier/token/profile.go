@@ -83,15 +83,15 @@ func (p Profile) Verify(raw string, keys *KeySet, now time.Time) (*Claims, error
 		return nil, errEmptySegment // a detached payload (RFC 7515 appendix F)
 	}
 	// One allocation holds the decoded header and payload.
-	var text strings.Builder
-	text.Grow(decodedLen(len(c.header)) + decodedLen(len(c.payload)))
-	key, err := c.authenticate(&text, keys)
+	var doc strings.Builder
+	doc.Grow(decodedLen(len(c.header)) + decodedLen(len(c.payload)))
+	key, err := c.authenticate(&doc, keys)
 	if err != nil {
 		return nil, err
 	}
-	start := text.Len()
-	appendDecoded(&text, c.payload)
-	claims, err := readClaims(text.String()[start:])
+	start := doc.Len()
+	appendDecoded(&doc, c.payload)
+	claims, err := readClaims(doc.String()[start:])
 	if err != nil {
 		return nil, err
 	}
@@ -109,10 +109,10 @@ func (p Profile) Verify(raw string, keys *KeySet, now time.Time) (*Claims, error
 }
 
 // authenticate proves that the holder of the header's key signed the token. It
-// decodes the header into text and leaves the payload alone.
-func (c *compact) authenticate(text *strings.Builder, keys *KeySet) (*verifyKey, error) {
-	appendDecoded(text, c.header)
-	h, err := readHeader(text.String())
+// decodes the header into doc and leaves the payload alone.
+func (c *compact) authenticate(doc *strings.Builder, keys *KeySet) (*verifyKey, error) {
+	appendDecoded(doc, c.header)
+	h, err := readHeader(doc.String())
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package token
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -110,4 +111,23 @@ func TestVerifyWithoutKeysRefuses(t *testing.T) {
 	if _, err := vectorProfile().Verify(raw, nil, time.Unix(vectorNow, 0)); err == nil || reasonOf(t, err) != ReasonUnknownKID {
 		t.Errorf("Verify: %v", err)
 	}
+}
+
+func TestVerifyServesManyGoroutines(t *testing.T) {
+	keys := loadTestKeys(t)
+	set, now := keys.set(t), time.Unix(vectorNow, 0)
+	var wg sync.WaitGroup
+	for _, kid := range []string{edID, ecID, rsaID} {
+		raw := signedToken(t, keys, kid)
+		for range 4 {
+			wg.Go(func() {
+				for range 20 {
+					if _, err := vectorProfile().Verify(raw, set, now); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
 }

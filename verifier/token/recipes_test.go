@@ -142,10 +142,18 @@ func (f forge) header(kid string, edits ...edit) string {
 // body is the claims of a good token, edited.
 func body(edits ...edit) string {
 	return document([]member{
-		{"iss", quote(vectorIssuer)}, {"sub", `"018f3c2e-7d1a-7c43-9a55-0a1b2c3d4e5f"`}, {"aud", quote(vectorAudience)},
-		{"exp", "1798761900"}, {"iat", "1798761570"}, {"jti", `"j-0001"`}, {"sid", `"s-0001"`},
-		{"client_id", `"web-1"`}, {"scope", `"orders:read orders:write"`}, {"roles", `["clerk"]`},
-		{"auth_time", "1798761000"}, {"rev", "7"},
+		{"iss", quote(vectorIssuer)},
+		{"sub", `"018f3c2e-7d1a-7c43-9a55-0a1b2c3d4e5f"`},
+		{"aud", quote(vectorAudience)},
+		{"exp", "1798761900"},
+		{"iat", "1798761570"},
+		{"jti", `"j-0001"`},
+		{"sid", `"s-0001"`},
+		{"client_id", `"web-1"`},
+		{"scope", `"orders:read orders:write"`},
+		{"roles", `["clerk"]`},
+		{"auth_time", "1798761000"},
+		{"rev", "7"},
 	}, edits)
 }
 
