@@ -474,23 +474,11 @@ func TestBrokerRestart(t *testing.T) {
 			for round := range uint64(2) {
 				b.Stop()
 				b.Start()
-				waitConnected(t, js.Conn())
+				b.AwaitConnected(t, js.Conn())
 				publish(t, js, 4+3*round, 6+3*round)
 				wantSequences(t, seen.AwaitCount(t, int(6+3*round)), upTo(1, 6+3*round)) //nolint:gosec // small
 			}
 		})
-	}
-}
-
-func waitConnected(t *testing.T, nc *nats.Conn) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for !nc.IsConnected() {
-		if ctx.Err() != nil {
-			t.Fatal("the connection does not come back")
-		}
-		_ = nc.FlushWithContext(ctx)
 	}
 }
 

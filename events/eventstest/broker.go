@@ -127,6 +127,23 @@ func (b *Broker) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 	return nc
 }
 
+// AwaitConnected waits until nc is connected to the broker as it runs now. After
+// a restart a connection seems to be up until it has noticed, and what is
+// published meanwhile is lost.
+func (b *Broker) AwaitConnected(t testing.TB, nc *nats.Conn) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for nc.ConnectedServerId() != b.server.ID() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the connection to the broker does not come back")
+		}
+	}
+}
+
 // Streams creates the two streams with their defaults, over a connection of its
 // own, and returns what to publish with.
 func (b *Broker) Streams(t testing.TB) jetstream.JetStream {
