@@ -3,6 +3,7 @@ package password
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -34,11 +35,26 @@ func FoldName(name string) (string, error) {
 			}
 		}
 	}
-	return norm.NFKC.String(cases.Fold().String(normal)), nil
+	return norm.NFKC.String(fold(normal)), nil
+}
+
+// fold folds case. The library folds Cherokee letters from large to small and
+// from small to large; Unicode has them all large (CaseFolding.txt).
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= '\uab70' && r <= '\uabbf':
+			return r - '\uab70' + '\u13a0'
+		case r >= '\u13f8' && r <= '\u13fd':
+			return r - 8
+		}
+		return r
+	}, cases.Fold().String(s))
 }
 
 // visible reports whether a rune may be part of a name.
 func visible(r rune) bool {
-	return unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.Is(unicode.Zs, r) &&
+	const blankBraille = '\u2800' // a symbol to Unicode, nothing to the eye
+	return unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.Is(unicode.Zs, r) && r != blankBraille &&
 		!unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) && !unicode.Is(unicode.Variation_Selector, r)
 }

@@ -2,12 +2,9 @@ package password
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/nbutton23/zxcvbn-go"
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -45,14 +42,6 @@ type Policy struct {
 // is in too many good ones.
 const minNameLength = 3
 
-// guessable is the greatest zxcvbn score (0 to 4) that is refused: less than
-// about 10^10 guesses.
-const guessable = 2
-
-// estimated is how many code points of a password zxcvbn looks at: its time grows
-// with the square, and a password that is good that far is good.
-const estimated = 100
-
 // Check returns a [*PolicyError] if the password may not be chosen by the user
 // with these names; email may be empty.
 func (p Policy) Check(plain Plaintext, username, email string) error {
@@ -87,15 +76,11 @@ func (p Policy) checkGuessable(normal, username, email string) error {
 		context = []string{"authbus"}
 	}
 	local, _, _ := strings.Cut(email, "@")
-	words := append([]string{username, local, email}, context...)
-	words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
-	runes := []rune(normal)
-	result := zxcvbn.PasswordStrength(string(runes[:min(len(runes), estimated)]), words)
-	if result.Score > guessable {
-		return nil
+	if guessable(normal, append([]string{username, local, email}, context...)) {
+		return &PolicyError{ReasonCommon, "The password is too easy to guess: it is common, or made of common words and patterns."}
 	}
-	return &PolicyError{ReasonCommon, "The password is too easy to guess: it is common, or made of common words and patterns."}
+	return nil
 }
 
 // foldLoosely folds what is compared only to find one text in another.
-func foldLoosely(s string) string { return cases.Fold().String(norm.NFKC.String(s)) }
+func foldLoosely(s string) string { return fold(norm.NFKC.String(s)) }
