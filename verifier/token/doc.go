@@ -6,8 +6,7 @@
 //	keys, err := token.ParseJWKS(document)
 //	profile, err := token.Profile{Issuer: issuer, Audience: "orders"}.Normalize()
 //	claims, err := profile.Verify(raw, keys, time.Now())
-//	var refused *token.Error
-//	if errors.As(err, &refused) { log.Print(refused.Reason) }
+//	if refused, ok := errors.AsType[*token.Error](err); ok { log.Print(refused.Reason) }
 //
 // # What an accepted token has passed
 //

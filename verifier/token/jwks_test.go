@@ -2,6 +2,7 @@ package token
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -122,6 +123,7 @@ func TestParseJWKS(t *testing.T) {
 		{"trailing data", `{"keys":[]}x`, "", "not one valid JSON object"},
 		{"byte order mark", "\ufeff" + `{"keys":[]}`, "", "not one valid JSON object"},
 		{"not UTF-8", "{\"keys\":[],\"x\":\"\xff\"}", "", "UTF-8"},
+		{"129 members in one key", `{"keys":[{"k0":0` + manyMembers(129) + `}]}`, "", "too many members"},
 		{"too large", `{"keys":[],"x":"` + strings.Repeat("x", 256<<10) + `"}`, "", "at most"},
 	}
 	for _, tt := range tests {
@@ -142,6 +144,15 @@ func TestParseJWKS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyMembers are n members to follow another.
+func manyMembers(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"m%d":0`, i)
+	}
+	return b.String()
 }
 
 // rsaModulus is the n of the RSA test key.

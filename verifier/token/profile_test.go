@@ -103,6 +103,19 @@ func TestCheckTimeIsExact(t *testing.T) {
 	}
 }
 
+// An empty audience in the token must not meet an empty one in the profile.
+func TestNoAudienceIsNobodysAudience(t *testing.T) {
+	keys := loadTestKeys(t)
+	f := forge{tb: t, keys: keys}
+	for _, aud := range []string{`""`, `[""]`} {
+		raw := f.withClaims(set("aud", aud))
+		_, err := Profile{Issuer: vectorIssuer}.Verify(raw, keys.set(t), time.Unix(vectorNow, 0))
+		if err == nil || reasonOf(t, err) != ReasonBadAudience {
+			t.Errorf("aud %s: %v", aud, err)
+		}
+	}
+}
+
 func TestVerifyWithoutKeysRefuses(t *testing.T) {
 	raw, err := Sign(goodClaims(), edID, AlgEdDSA, loadTestKeys(t).ed)
 	if err != nil {

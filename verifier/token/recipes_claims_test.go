@@ -35,7 +35,8 @@ func (f forge) claimsJSON(l *list) {
 		"control character": body(set("sub", "\"a\nb\"")), "leading zero": body(set("rev", "07")), "leading plus": body(set("rev", "+7")),
 		"hexadecimal": body(set("rev", "0x7")), "NaN": body(set("rev", "NaN")), "infinity": body(set("rev", "-Infinity")), "minus alone": body(set("rev", "-")),
 		"number no float can hold": body(add("x", "1e309")), "400 digits": body(add("x", strings.Repeat("9", 400))), "True": body(add("x", "True")),
-		"no-break space": "\u00a0" + good, "129 members": document(nil, []edit{func([]member) []member { return many(129) }}),
+		"no-break space": "\u00a0" + good, "129 members": body(addMany(117)),
+		"129 members in many objects": body(add("x", "["+strings.Repeat(`{"a":1},`, 115)+`{"a":1}]`)),
 	} {
 		l.reject("json_claims", title, ReasonBadClaims, f.signed(edID, f.header(edID), payload))
 	}

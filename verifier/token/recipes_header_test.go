@@ -154,7 +154,7 @@ func (f forge) headerJSON(l *list) {
 		"single quotes": strings.ReplaceAll(good, `"`, "'"), "unquoted name": `{x:1,` + good[1:], "open": good[:len(good)-1],
 		"lone surrogate": `{"x":"\ud800",` + good[1:], "control character": "{\"x\":\"\n\"," + good[1:], "form feed": "\f" + good,
 		"number no float can hold": `{"x":1e999,` + good[1:], "leading zero": `{"x":01,` + good[1:],
-		"33 members": document(nil, []edit{func([]member) []member { return many(33) }}),
+		"33 members": f.header(edID, addMany(30)),
 	} {
 		l.reject("json_header", title, ReasonBadHeader, f.signed(edID, header, body()))
 	}
@@ -168,13 +168,14 @@ func (f forge) headerJSON(l *list) {
 	l.sort()
 }
 
-// many are n members that mean nothing.
-func many(n int) []member {
-	all := make([]member, n)
-	for i := range all {
-		all[i] = member{"m" + string(rune('A'+i/26)) + string(rune('a'+i%26)), "1"}
+// addMany adds n members that mean nothing.
+func addMany(n int) edit {
+	return func(o []member) []member {
+		for i := range n {
+			o = append(o, member{"m" + string(rune('A'+i/26)) + string(rune('a'+i%26)), "1"})
+		}
+		return o
 	}
-	return all
 }
 
 func (f forge) typ(l *list) {

@@ -226,6 +226,8 @@ func (f forge) controls() []vector {
 	l.accept("claims", "text beyond ASCII", f.withClaims(set("sub", `"Zoë 🦊 \ud83e\udd8a \u0000"`)))
 	l.accept("claims", "depth at the cap", f.withClaims(add("x", strings.Repeat("[", 31)+strings.Repeat("]", 31))))
 	l.accept("claims", "same name in different objects", f.withClaims(add("x", `{"sub":1,"y":{"sub":2}}`), add("z", `{"sub":3}`)))
+	l.accept("claims", "128 members", f.withClaims(addMany(116)))
+	l.accept("header", "32 members", f.withHeader(addMany(29)))
 	l.accept("scope", "empty", f.withClaims(set("scope", `""`)))
 	l.accept("scope", "two spaces", f.withClaims(set("scope", `"a  b "`)))
 	l.accept("roles", "empty", f.withClaims(set("roles", `[]`)))
