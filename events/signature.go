@@ -48,8 +48,10 @@ func VerifySignature(keys map[string]ed25519.PublicKey, header nats.Header, subj
 	if !ok {
 		return false
 	}
-	sig, err := base64.RawURLEncoding.Strict().DecodeString(header.Get(HeaderSignature))
-	if err != nil {
+	// The length is checked because the decoder skips line breaks.
+	text := header.Get(HeaderSignature)
+	sig, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(text) != base64.RawURLEncoding.EncodedLen(ed25519.SignatureSize) {
 		return false
 	}
 	return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, signedBytes(subject, payload), sig)
