@@ -75,7 +75,7 @@ func (f *liveFeed) dropped() uint64 {
 	if err != nil {
 		return 0 // the connection is closed
 	}
-	return uint64(max(0, n)) //nolint:gosec // not negative
+	return uint64(max(0, n))
 }
 
 // receive takes in one message of the feed. Nothing that is not signed by a feed

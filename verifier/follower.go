@@ -93,7 +93,7 @@ func (f *follower) pause(ctx context.Context, failures int) bool {
 	if failures > 0 && failures < 4 {
 		wait = min(wait, 100*time.Millisecond<<(failures-1))
 	}
-	wait += time.Duration((rand.Float64() - 0.5) * 0.2 * float64(wait)) //nolint:gosec // jitter
+	wait += time.Duration((rand.Float64() - 0.5) * 0.2 * float64(wait))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -173,7 +173,7 @@ func (f *follower) probe(now time.Time, epoch string, applied uint64) events.Fre
 // checkClock refuses to go on with a clock so far behind the authority's that
 // tokens could be alive here whose revocations are forgotten there.
 func (f *follower) checkClock(reply events.FreshReply) error {
-	behind := time.UnixMilli(reply.Now).Sub(time.Now())
+	behind := time.Until(time.UnixMilli(reply.Now))
 	if behind <= maxBehind {
 		return nil
 	}
@@ -246,7 +246,7 @@ func (f *follower) readHistory(ctx context.Context) {
 	if !f.authorityTime.IsZero() {
 		since = f.authorityTime.Add(-clockMargin)
 	}
-	timer := time.NewTimer(rand.N(bulkJitter)) //nolint:gosec // jitter
+	timer := time.NewTimer(rand.N(bulkJitter))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -125,7 +125,7 @@ func (m *marks) insert(kind byte, id string, rev uint64, expires time.Time) bool
 	minute := minuteOf(expires)
 	i, word := t.find(print)
 	if word != 0 {
-		if later(minute, uint16(word)) { //nolint:gosec // the low 16 bits are the minute
+		if later(minute, uint16(word)) {
 			t.words[i].Store(print<<expiryBits | uint64(minute))
 		}
 		return t.raise(i, rev)
@@ -171,7 +171,7 @@ func (s *markShard) replace(t *markTable, slots int, keep func(word uint64) bool
 // and only writers wait for it.
 func (m *marks) sweep(now time.Time) {
 	minute := minuteOf(now)
-	live := func(word uint64) bool { return !later(minute, uint16(word)) } //nolint:gosec // the low 16 bits are the minute
+	live := func(word uint64) bool { return !later(minute, uint16(word)) }
 	for i := range m.shards {
 		m.shards[i].sweep(live, &m.count)
 	}
@@ -207,9 +207,9 @@ func (m *marks) bytes() int64 {
 
 // minuteOf numbers minutes modulo 2^16, about 45 days.
 func minuteOf(t time.Time) uint16 {
-	return uint16(t.Unix() / 60) //nolint:gosec // wraps on purpose: see later
+	return uint16(t.Unix() / 60)
 }
 
 // later reports whether minute a is after minute b, which holds across the wrap
 // for minutes less than 22 days apart.
-func later(a, b uint16) bool { return int16(a-b) > 0 } //nolint:gosec // serial number arithmetic
+func later(a, b uint16) bool { return int16(a-b) > 0 }

@@ -1,0 +1,135 @@
+// Package demo is a small service that embeds a verifier, as any service would.
+// `authsvc dev` and the tour run two of them, orders and billing.
+//
+//	s, err := demo.Start(ctx, demo.Config{Name: "orders", Listen: "127.0.0.1:8081", Issuer: issuer, NATSURL: url})
+//	defer s.Close()
+//
+// It answers GET / with "token validated" and the user's id to whoever brings a
+// good token, and as the verifier's middleware does to everybody else; GET /stats
+// is open and shows the verifier's statistics.
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/verifier"
+)
+
+// Config says which service this is. Name, Listen, Issuer and NATSURL are required.
+type Config struct {
+	// Name is the service's name, and the audience of the tokens it accepts.
+	Name string
+	// Listen is host:port; port 0 takes a free one.
+	Listen string
+	// Issuer is the auth service's issuer.
+	Issuer string
+	// NATSURL is the broker's address. The service has a connection of its own.
+	NATSURL string
+	// MaxStale is the verifier's bound; 0 means its default.
+	MaxStale time.Duration
+	// Log takes what happens; nil means slog.Default().
+	Log *slog.Logger
+}
+
+// Service is a running demo service.
+type Service struct {
+	name     string
+	nc       *nats.Conn
+	verifier *verifier.Verifier
+	listener net.Listener
+	server   *http.Server
+	served   chan struct{} // closed when the server has ended
+}
+
+// Start starts the service and returns once its verifier is fresh.
+func Start(ctx context.Context, c Config) (*Service, error) {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	nc, err := connect(c)
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: connecting to the bus: %w", c.Name, err)
+	}
+	v, err := verifier.New(ctx, verifier.Config{
+		Issuer: c.Issuer, Audience: c.Name, NATS: nc, MaxStale: c.MaxStale, Logger: c.Log,
+	})
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("starting %s: %w", c.Name, err)
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		v.Close()
+		nc.Close()
+		return nil, fmt.Errorf("starting %s: %w", c.Name, err)
+	}
+	s := &Service{name: c.Name, nc: nc, verifier: v, listener: listener, served: make(chan struct{})}
+	s.server = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
+	go s.serve(c.Log) // ends with Close
+	return s, nil
+}
+
+// connect opens the service's own connection, with an inbox that no other
+// service may read.
+func connect(c Config) (*nats.Conn, error) {
+	return nats.Connect(c.NATSURL,
+		nats.Name(c.Name), nats.CustomInboxPrefix("_INBOX_"+c.Name),
+		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		nats.PingInterval(10*time.Second), nats.RetryOnFailedConnect(true),
+	)
+}
+
+func (s *Service) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", s.verifier.Middleware(http.HandlerFunc(s.hello)))
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.verifier.Stats()) })
+	return mux
+}
+
+func (s *Service) hello(w http.ResponseWriter, r *http.Request) {
+	claims, _ := verifier.FromContext(r.Context())
+	reply(w, map[string]string{"message": "token validated", "service": s.name, "sub": claims.Subject})
+}
+
+func reply(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(body) // a client that has gone away is no concern
+}
+
+func (s *Service) serve(log *slog.Logger) {
+	defer close(s.served)
+	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		log.Error("demo service ended", "service", s.name, "error", err)
+	}
+}
+
+// Name is the service's name.
+func (s *Service) Name() string { return s.name }
+
+// URL is the service's address.
+func (s *Service) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Stats are the verifier's statistics.
+func (s *Service) Stats() verifier.Stats { return s.verifier.Stats() }
+
+// Close ends the service and waits for the requests under way, for at most 5 s.
+func (s *Service) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := s.server.Shutdown(ctx)
+	<-s.served
+	s.verifier.Close()
+	s.nc.Close()
+	return err
+}
