@@ -13,6 +13,9 @@ import (
 // ErrUnknownKey is returned where there is no key for tokens of that kid.
 var ErrUnknownKey = errors.New("no such signing key")
 
+// ErrFeedKey is returned where the feed's key was to be killed.
+var ErrFeedKey = errors.New("the key of the feed cannot be killed")
+
 // Info describes a key for tokens. It holds no private part.
 type Info struct {
 	KID string
@@ -80,7 +83,8 @@ func (k *Keyring) Rotate(ctx context.Context) (Info, error) {
 // Kill revokes a key for tokens: every token that it signed dies, and no replica
 // signs with it again. If it was the active one, a new key signs from now on. To
 // kill a key again is harmless, and another record. The error is [ErrUnknownKey]
-// for a kid that there never was.
+// for a kid that there never was, and
+// [ErrFeedKey] for the feed's.
 func (k *Keyring) Kill(ctx context.Context, kid, actor, reason string) (events.Revocation, error) {
 	fresh, err := newKey(k.config.Master, store.KeyForTokens, k.config.alg())
 	if err != nil {
@@ -89,11 +93,13 @@ func (k *Keyring) Kill(ctx context.Context, kid, actor, reason string) (events.R
 	var record events.Revocation
 	err = k.db.Write(ctx, func(tx *store.Tx) error {
 		row, err := tx.Key(kid)
-		if errors.Is(err, store.ErrNotFound) || err == nil && row.Purpose != store.KeyForTokens {
+		switch {
+		case errors.Is(err, store.ErrNotFound):
 			return ErrUnknownKey
-		}
-		if err != nil {
+		case err != nil:
 			return err
+		case row.Purpose != store.KeyForTokens:
+			return ErrFeedKey
 		}
 		record, err = k.kill(tx, row, fresh, actor, reason)
 		return err

@@ -24,6 +24,8 @@ type Keyring struct {
 	// reloading lets one goroutine at a time replace ring, so that an older one
 	// never follows a newer one.
 	reloading sync.Mutex
+	// caughtUp is when CatchUp last looked, in Unix nanoseconds.
+	caughtUp atomic.Int64
 }
 
 // Open loads the keys and creates the first ones where there are none. The error
@@ -188,6 +190,24 @@ func (k *Keyring) Reload(ctx context.Context) error {
 	}
 	k.ring.Store(next)
 	return nil
+}
+
+// catchUpEvery bounds what tokens with made-up key ids can cost.
+const catchUpEvery = 100 * time.Millisecond
+
+// CatchUp looks whether another replica has changed the keys, for a kid that is
+// not known: its token may be younger than what Run has last seen. It looks at
+// most ten times a second.
+func (k *Keyring) CatchUp(ctx context.Context) error {
+	now, last := time.Now().UnixNano(), k.caughtUp.Load()
+	if now-last < int64(catchUpEvery) || !k.caughtUp.CompareAndSwap(last, now) {
+		return nil
+	}
+	index, err := k.db.Reader(ctx).ReadIndex()
+	if err != nil || index.KeysVersion == k.Version() {
+		return err
+	}
+	return k.Reload(ctx)
 }
 
 // Version is the keys version of what is loaded. It is the log head's as long as
