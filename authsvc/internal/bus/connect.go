@@ -1,0 +1,108 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
+)
+
+// MinServer is the oldest nats-server that is accepted. Older ones have known
+// ways around permissions; Debian's package is among them.
+const MinServer = "2.12.6"
+
+// Target says how a connection reaches the broker, and as who.
+type Target struct {
+	// URL is one or more nats:// or tls:// addresses, separated by commas.
+	URL string
+	// Credentials is the path of a .creds file; empty means none.
+	Credentials string
+	// Options are added to those of Connect: the embedded broker's, for example.
+	Options []nats.Option
+}
+
+// Connect opens a connection that comes back by itself for ever, also where the
+// broker cannot be reached yet. name is what the broker's own tools show.
+func Connect(name string, target Target, log *slog.Logger) (*nats.Conn, error) {
+	h := connHandlers{log: log.With("connection", name), often: &rate.Sometimes{First: 3, Interval: 10 * time.Second}}
+	opts := []nats.Option{
+		nats.Name(name),
+		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
+		nats.Timeout(3 * time.Second),
+		// A connection that is half open is noticed within 30 s.
+		nats.PingInterval(15 * time.Second), nats.MaxPingsOutstanding(2),
+		// What cannot be sent now is kept in the database, not in a buffer.
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(h.disconnected), nats.ReconnectHandler(h.reconnected), nats.ErrorHandler(h.failed),
+	}
+	if target.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(target.Credentials))
+	}
+	nc, err := nats.Connect(target.URL, append(opts, target.Options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to NATS as %s: %w", name, err)
+	}
+	return nc, nil
+}
+
+type connHandlers struct {
+	log *slog.Logger
+	// often bounds what any client of the bus can make us log.
+	often *rate.Sometimes
+}
+
+func (h connHandlers) disconnected(_ *nats.Conn, err error) {
+	if err != nil {
+		h.log.Warn("connection to NATS lost", "error", err)
+	}
+}
+
+func (h connHandlers) reconnected(nc *nats.Conn) {
+	h.log.Info("connected to NATS again", "server", nc.ConnectedServerName())
+}
+
+func (h connHandlers) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
+	h.often.Do(func() { h.log.Warn("NATS reports an error", "error", err) })
+}
+
+// ErrOldServer is returned where the broker is older than [MinServer].
+var ErrOldServer = errors.New("nats-server is too old")
+
+// CheckServer refuses a broker older than [MinServer]. nc must be connected.
+func CheckServer(nc *nats.Conn) error {
+	return checkVersion(nc.ConnectedServerVersion())
+}
+
+func checkVersion(found string) error {
+	have, want := versionNumbers(found), versionNumbers(MinServer)
+	for i := range want {
+		if have[i] != want[i] {
+			if have[i] < want[i] {
+				return fmt.Errorf("%w: found %q, need %s or newer", ErrOldServer, found, MinServer)
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// versionNumbers reads "2.12.6" or "2.15.0-RC.1"; what is not a number is -1,
+// older than anything.
+func versionNumbers(version string) [3]int {
+	version, _, _ = strings.Cut(strings.TrimPrefix(version, "v"), "-")
+	numbers := [3]int{-1, -1, -1}
+	for i, part := range strings.SplitN(version, ".", 3) {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			break
+		}
+		numbers[i] = n
+	}
+	return numbers
+}
