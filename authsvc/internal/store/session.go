@@ -78,6 +78,17 @@ func (r *Reader) LiveSessions(sub string, now time.Time, idle time.Duration) ([]
 		ORDER BY s.created_at, s.sid`, sub, millis(now), millis(now.Add(-idle)))
 }
 
+// KnownAddress reports whether a session of the user was used from the address
+// since then; it may have ended.
+func (r *Reader) KnownAddress(sub, address string, since time.Time) (bool, error) {
+	return one(r, func(row scanner) (bool, error) {
+		var n int64
+		err := row.Scan(&n)
+		return n > 0, err
+	}, "SELECT count(*) FROM sessions s WHERE s.sub = $1 AND s.address = $2 AND s.last_used_at > $3",
+		sub, address, millis(since))
+}
+
 // CreateSession adds a session as given.
 func (tx *Tx) CreateSession(s Session) error {
 	_, err := tx.exec(`INSERT INTO sessions
@@ -94,6 +105,16 @@ func (tx *Tx) CreateSession(s Session) error {
 // TouchSession notes that a session was used now.
 func (tx *Tx) TouchSession(sid string) error {
 	return tx.changeSession("UPDATE sessions SET last_used_at = $1 WHERE sid = $2", millis(tx.now), sid)
+}
+
+// UseSession notes that a session was used now, and from where.
+func (tx *Tx) UseSession(sid, address, userAgent string) error {
+	err := tx.change("UPDATE sessions SET last_used_at = $1, address = $2, user_agent = $3 WHERE sid = $4",
+		millis(tx.now), address, userAgent, sid)
+	if err != nil {
+		return fmt.Errorf("changing session %s: %w", sid, err)
+	}
+	return nil
 }
 
 // KeepSession saves a session from a revocation of its user with the revision
