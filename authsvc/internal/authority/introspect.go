@@ -64,8 +64,8 @@ func (a *Authority) isAudience(s Service) bool { return slices.Contains(a.config
 // access tokens die too (§2.1). A token that is unknown or dead needs nothing; the
 // answer is then nil, and still a success. The refusal is CodeTokenNotYours.
 //
-// There is no use for the hint of RFC 7009: the two kinds look different.
-func (a *Authority) RevokeToken(ctx context.Context, caller Service, raw Secret) (*Ack, error) {
+// The token_type_hint of RFC 7009 changes nothing: the two kinds look different.
+func (a *Authority) RevokeToken(ctx context.Context, caller Service, raw Secret, _ string) (*Ack, error) {
 	var ack Ack
 	var err error
 	if isRefreshToken(raw) {
