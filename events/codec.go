@@ -169,6 +169,11 @@ func (e Event) validate() error {
 	if _, err := url.Parse(e.Source); err != nil {
 		return errors.New("source is not a URI reference")
 	}
+	for _, c := range []byte(e.ID) { // it travels in a header, too
+		if c < '!' || c > '~' {
+			return errors.New("id is not in printable ASCII without spaces")
+		}
+	}
 	return nil
 }
 

@@ -33,7 +33,8 @@ const (
 // Event is one thing that happened, with its envelope. On the wire it is a
 // CloudEvents 1.0 document in structured JSON mode.
 type Event struct {
-	// ID is unique within Source: the epoch of the log and Sequence.
+	// ID is unique within Source: the epoch of the log and Sequence, in printable
+	// ASCII without spaces.
 	ID string `validate:"required,max=128"`
 	// Source is the issuer of the tokens, a URI reference.
 	Source string `validate:"required,max=512"`

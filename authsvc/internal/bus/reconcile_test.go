@@ -2,9 +2,7 @@ package bus_test
 
 import (
 	"crypto/ed25519"
-	"database/sql"
 	"errors"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -307,16 +305,7 @@ func TestDatabaseThatGoesBackWhileRunning(t *testing.T) {
 	r.deliver(r.revoke(10))
 	before := r.head()
 	// As after the loss of a PostgreSQL primary whose standby had not got everything.
-	behind, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, "a.db")+"?_pragma=busy_timeout(5000)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer behind.Close()
-	for _, statement := range []string{"DELETE FROM revocations WHERE rev > 6", "UPDATE log_head SET rev = 6"} {
-		if _, err := behind.ExecContext(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.tamper(t, "a.db", "DELETE FROM revocations WHERE rev > 6", "UPDATE log_head SET rev = 6")
 	eventually(t, "in a new epoch", func() bool { return r.publisher.Ready() == nil && r.head().Epoch != before.Epoch })
 	if count, err := r.db.Reader(t.Context()).RevocationCount(); err != nil || count != 10 {
 		t.Errorf("%d records (%v), want all 10 back", count, err)

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -300,6 +301,21 @@ func (w *world) backup(t *testing.T, from, to string) {
 			err = os.WriteFile(filepath.Join(w.dir, to+suffix), data, 0o600)
 		}
 		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// tamper changes a database behind the back of whoever has it open.
+func (w *world) tamper(t *testing.T, database string, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, database)+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, statement := range statements {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -32,6 +32,10 @@ const (
 
 // root is the whole command line.
 type root struct {
+	Tour  tourCmd  `cmd:"" group:"run" help:"Show the main job on a stack of its own."`
+	Dev   devCmd   `cmd:"" group:"run" help:"Run auth service, broker and two demo services for development."`
+	Serve serveCmd `cmd:"" group:"run" help:"Run the auth service on a given database and NATS."`
+
 	Login       loginCmd       `cmd:"" group:"admin" help:"Log in; the tokens are kept in your configuration directory."`
 	Logout      logoutCmd      `cmd:"" group:"admin" help:"Log out, and forget the tokens."`
 	Bootstrap   bootstrapCmd   `cmd:"" group:"admin" help:"Create the first admin with the one-time secret."`
@@ -53,7 +57,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		kong.Name("authsvc"),
 		kong.Description("Log in once, be verified locally everywhere, be logged out everywhere within milliseconds."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.ExplicitGroups([]kong.Group{{Key: "admin", Title: "Administration:"}}),
+		kong.ExplicitGroups([]kong.Group{{Key: "run", Title: "Running it:"}, {Key: "admin", Title: "Administration:"}}),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { left = true }),
 		kong.ValueFormatter(helpWithVariable),

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 )
 
 // maxBatch is the most functions that share one commit.
@@ -19,6 +20,7 @@ type writer struct {
 	quit      chan struct{}
 	stopped   chan struct{}
 	committed chan struct{}
+	waiting   atomic.Int64
 	session   *session // nil while there is none
 }
 
@@ -57,15 +59,28 @@ func (db *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
 		return fmt.Errorf("waiting to write: %w", err)
 	}
 	op := &operation{fn: fn, done: make(chan error, 1)}
+	if err := db.writer.enqueue(ctx, op); err != nil {
+		return err
+	}
+	return <-op.done
+}
+
+// enqueue waits until the writer takes op.
+func (w *writer) enqueue(ctx context.Context, op *operation) error {
+	w.waiting.Add(1)
+	defer w.waiting.Add(-1)
 	select {
-	case db.writer.queue <- op:
-		return <-op.done
+	case w.queue <- op:
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting to write: %w", ctx.Err())
-	case <-db.writer.quit:
+	case <-w.quit:
 		return ErrClosed
 	}
 }
+
+// Waiting is how many writes wait for their turn.
+func (db *DB) Waiting() int { return int(db.writer.waiting.Load()) }
 
 // Committed receives after local commits that left events or revocations to
 // publish, one value for any number of commits. It is for one listener, the relay.

@@ -37,7 +37,7 @@ type AdminEndSessionRequest struct {
 type SigningKey struct {
 	KID       string    `json:"kid"`
 	Alg       string    `json:"alg"`
-	State     string    `json:"state"` // published, active, retired or killed
+	State     string    `json:"state"` // published, active, retiring, retired or killed
 	CreatedAt time.Time `json:"created_at"`
 	// ActivatedAt is when it began to sign, or will; RetiresAt when it leaves the
 	// JWKS. Both are absent while they are not known.

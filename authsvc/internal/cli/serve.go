@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/node"
+)
+
+// serveCmd is `authsvc serve`: the auth service on a given database and bus.
+type serveCmd struct {
+	Listen      string `default:"127.0.0.1:8080" help:"Address for HTTP."`
+	Issuer      string `help:"Public URL of the service, the iss of its tokens. Default: http:// and the address for HTTP."`
+	DatabaseURL string `name:"database-url" required:"" help:"sqlite:PATH or postgres://USER@HOST/DATABASE."`
+
+	NATSURL              string `name:"nats-url" required:"" help:"Addresses of the NATS servers, separated by commas."`
+	PublisherCredentials string `help:"Credentials file of the identity that publishes."`
+	AnswererCredentials  string `help:"Credentials file of the identity that answers requests."`
+	StreamReplicas       int    `default:"1" help:"How many NATS servers hold each stream."`
+
+	MasterKeyFile string `help:"File with the key that seals the signing keys; created if it is missing."`
+	MasterKey     string `help:"The same key as text, for the environment: arguments are visible to others."`
+	Signing       string `enum:"EdDSA,ES256,RS256" default:"EdDSA" help:"Algorithm of access tokens."`
+
+	KeyOverlap  time.Duration `default:"2m" help:"How long a new signing key is published before it signs."`
+	KeyRotation time.Duration `default:"720h" help:"How long a signing key signs."`
+
+	Audiences       []string      `default:"orders,billing" help:"The services that tokens are for."`
+	AccessLifetime  time.Duration `default:"10m" help:"Lifetime of access tokens, at most 1h."`
+	RefreshGrace    time.Duration `default:"10s" help:"How long a rotated refresh token answers with its successor."`
+	SessionIdle     time.Duration `default:"336h" help:"A session that is not refreshed ends after this."`
+	SessionAbsolute time.Duration `default:"2160h" help:"Every session ends after this."`
+	MaxSessions     int           `default:"100" help:"Most live sessions of a user."`
+	AdminMaxAge     time.Duration `default:"12h" help:"How old the login of an admin may be."`
+	TrustedProxies  []string      `help:"Networks whose X-Forwarded-For is believed."`
+	LogLevel        slog.Level    `default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
+}
+
+// Run serves until ctx ends, and then ends in order.
+func (c *serveCmd) Run(ctx context.Context, t *terminal) error {
+	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	n, err := node.Start(ctx, c.config(log))
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "url", n.URL(), "issuer", n.Issuer())
+	if err := n.AwaitReady(ctx); err == nil {
+		err = c.offerBootstrap(ctx, t, n)
+		if err != nil {
+			log.Warn("the one-time secret could not be made", "error", err)
+		}
+	}
+	<-ctx.Done()
+	log.Info("stopping")
+	return n.Close()
+}
+
+// offerBootstrap prints the one-time secret where there is no admin yet.
+func (c *serveCmd) offerBootstrap(ctx context.Context, t *terminal, n *node.Node) error {
+	secret, needed, err := n.BootstrapSecret(ctx)
+	if err != nil || !needed {
+		return err
+	}
+	_, err = fmt.Fprintf(t.out, "No admin yet. Within 24 hours, once: authsvc bootstrap --server %s, with the secret\n%s\n", n.URL(), secret)
+	return err
+}
+
+func (c *serveCmd) config(log *slog.Logger) node.Config {
+	return node.Config{
+		Listen: c.Listen, Issuer: c.Issuer, DatabaseURL: c.DatabaseURL,
+		NATSURL: c.NATSURL, PublisherCredentials: c.PublisherCredentials, AnswererCredentials: c.AnswererCredentials,
+		Replicas: c.StreamReplicas, MasterKey: c.MasterKey, MasterKeyFile: c.MasterKeyFile, Signing: c.Signing,
+		KeyOverlap: c.KeyOverlap, KeyRotation: c.KeyRotation, Audiences: c.Audiences,
+		AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace,
+		SessionIdle: c.SessionIdle, SessionAbsolute: c.SessionAbsolute, MaxSessions: c.MaxSessions,
+		AdminMaxAge: c.AdminMaxAge, TrustedProxies: c.TrustedProxies, Log: log,
+	}
+}

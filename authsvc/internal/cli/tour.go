@@ -1,0 +1,22 @@
+package cli
+
+import (
+	"context"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/authbus/authbus/authsvc/internal/tour"
+)
+
+// tourCmd is `authsvc tour`.
+type tourCmd struct {
+	JSON bool `name:"json" help:"Print one JSON object a step."`
+}
+
+// Run shows the tour. Colours are for terminals only.
+func (c *tourCmd) Run(ctx context.Context, t *terminal) error {
+	f, isFile := t.out.(*os.File)
+	color := isFile && term.IsTerminal(int(f.Fd())) && !c.JSON
+	return tour.Run(ctx, tour.Config{Out: t.out, JSON: c.JSON, Color: color})
+}

@@ -1,0 +1,270 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
+)
+
+const (
+	// maxBody bounds every request body, in bytes.
+	maxBody = 64 << 10
+	// maxViolations bounds an answer: a body of ten thousand unknown fields is
+	// not worth ten thousand lines.
+	maxViolations = 32
+	// maxEcho bounds what of an unknown name is repeated to the caller, in bytes.
+	maxEcho = 64
+)
+
+// binder fills one request struct from a request. Every field comes from exactly
+// one place, which its tag names, and every name that has no field is refused:
+// a misspelt option must not be an option that is silently off.
+type binder struct {
+	body, path, query, form map[string]int // name → index of the field
+}
+
+func newBinder(t reflect.Type) binder {
+	return binder{
+		body: fieldsTagged(t, "json"), path: fieldsTagged(t, "path"),
+		query: fieldsTagged(t, "query"), form: fieldsTagged(t, "form"),
+	}
+}
+
+func fieldsTagged(t reflect.Type, tag string) map[string]int {
+	fields := map[string]int{}
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get(tag), ","); name != "" {
+			fields[name] = i
+		}
+	}
+	return fields
+}
+
+// bind fills dst, a struct, and returns a *problem that names all that is wrong.
+func (b binder) bind(r *http.Request, dst reflect.Value) error {
+	var bad violations
+	for name, i := range b.path {
+		bad.set(dst.Field(i), name, r.PathValue(name))
+	}
+	if err := b.bindQuery(r, dst, &bad); err != nil {
+		return err
+	}
+	var err error
+	switch {
+	case len(b.form) > 0:
+		err = b.bindForm(r, dst, &bad)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		err = b.bindJSON(r, dst, &bad)
+	}
+	if err != nil {
+		return err
+	}
+	return bad.problem()
+}
+
+func (b binder) bindQuery(r *http.Request, dst reflect.Value, bad *violations) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return badRequest("invalid_query", "the query string is not well formed")
+	}
+	for name, values := range query {
+		i, known := b.query[name]
+		switch {
+		case !known:
+			bad.add(name, "unknown_field", "is not known here")
+		case len(values) > 1:
+			bad.add(name, "duplicate", "is given more than once")
+		default:
+			bad.set(dst.Field(i), name, values[0])
+		}
+	}
+	return nil
+}
+
+// bindForm follows RFC 6749 §3.1 and §3.2: a parameter given twice is an error,
+// an unknown one is ignored.
+func (b binder) bindForm(r *http.Request, dst reflect.Value, bad *violations) error {
+	body, err := readBody(r, "application/x-www-form-urlencoded")
+	if err != nil {
+		return err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return badRequest("invalid_form", "the body is not a well-formed form")
+	}
+	if form.Has("client_secret") || form.Has("client_assertion") || form.Has("access_token") {
+		return errTwoCredentials
+	}
+	for name, values := range form {
+		i, known := b.form[name]
+		switch {
+		case len(values) > 1:
+			bad.add(name, "duplicate", "is given more than once")
+		case known:
+			bad.set(dst.Field(i), name, values[0])
+		}
+	}
+	return nil
+}
+
+// bindJSON reads exactly one JSON object, with exact names, each at most once.
+// An empty body counts as an empty object, so that what is missing is named.
+func (b binder) bindJSON(r *http.Request, dst reflect.Value, bad *violations) error {
+	body, err := readBody(r, "application/json")
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	if !utf8.Valid(body) {
+		return badRequest("invalid_json", "the body is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
+		return badRequest("invalid_json", "the body is not a JSON object")
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		name, raw, err := member(dec)
+		if err != nil {
+			return badRequest("invalid_json", "the body is not well-formed JSON")
+		}
+		i, known := b.body[name]
+		switch {
+		case seen[name]:
+			bad.add(name, "duplicate", "is given more than once")
+		case !known:
+			bad.add(name, "unknown_field", "is not known here")
+		default:
+			bad.decode(dst.Field(i), name, raw)
+		}
+		seen[name] = true
+	}
+	if _, err := dec.Token(); err != nil {
+		return badRequest("invalid_json", "the body is not well-formed JSON")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return badRequest("invalid_json", "the body holds more than one JSON document")
+	}
+	return nil
+}
+
+// member reads the next name and value of an object. The value is scanned
+// without recursion and not decoded, so nesting costs nothing.
+func member(dec *json.Decoder) (string, json.RawMessage, error) {
+	tok, err := dec.Token()
+	if err != nil {
+		return "", nil, fmt.Errorf("reading a name: %w", err)
+	}
+	name, ok := tok.(string)
+	if !ok {
+		return "", nil, errors.New("reading a name: not a string")
+	}
+	var raw json.RawMessage
+	if err := dec.Decode(&raw); err != nil {
+		return "", nil, fmt.Errorf("reading a value: %w", err)
+	}
+	return name, raw, nil
+}
+
+// readBody returns the body, which must have the media type unless it is empty.
+func readBody(r *http.Request, mediaType string) ([]byte, error) {
+	body, err := io.ReadAll(r.Body)
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		return nil, &problem{
+			status: http.StatusRequestEntityTooLarge, code: "body_too_large",
+			detail: fmt.Sprintf("the body is larger than %d bytes", maxBody),
+		}
+	case err != nil:
+		return nil, &problem{
+			status: http.StatusBadRequest, code: "body_unreadable",
+			detail: "the body could not be read", cause: err,
+		}
+	case len(body) == 0:
+		return nil, nil
+	}
+	got, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset, hasCharset := params["charset"]
+	if err != nil || got != mediaType || (hasCharset && !strings.EqualFold(charset, "utf-8")) {
+		return nil, &problem{
+			status: http.StatusUnsupportedMediaType, code: "unsupported_media_type",
+			detail: "the body must be " + mediaType,
+		}
+	}
+	return body, nil
+}
+
+// violations collects what is wrong with the input, field by field.
+type violations []wire.Violation
+
+func (v *violations) add(field, code, message string) {
+	if len(*v) >= maxViolations {
+		return
+	}
+	if len(field) > maxEcho {
+		field = strings.ToValidUTF8(field[:maxEcho], "") + "…"
+	}
+	*v = append(*v, wire.Violation{Field: field, Code: code, Message: message})
+}
+
+func (v *violations) problem() error {
+	if len(*v) == 0 {
+		return nil
+	}
+	return invalidInput(*v)
+}
+
+// decode sets a field from a JSON value of exactly its type. U+FFFD is what a
+// decoder puts in place of broken text; taking it would change what was sent.
+func (v *violations) decode(field reflect.Value, name string, raw json.RawMessage) {
+	if string(raw) == "null" || json.Unmarshal(raw, field.Addr().Interface()) != nil {
+		v.add(name, "wrong_type", "must be a "+typeName(field.Kind()))
+		return
+	}
+	if field.Kind() == reflect.String && strings.ContainsRune(field.String(), utf8.RuneError) {
+		v.add(name, "invalid_text", "holds text that is not valid Unicode")
+	}
+}
+
+// set sets a field from the text of a URL or a form.
+func (v *violations) set(field reflect.Value, name, value string) {
+	switch field.Kind() {
+	case reflect.String:
+		if !utf8.ValidString(value) {
+			v.add(name, "invalid_text", "holds text that is not valid Unicode")
+			return
+		}
+		field.SetString(value)
+	case reflect.Int:
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			v.add(name, "wrong_type", "must be a "+typeName(reflect.Int))
+			return
+		}
+		field.SetInt(int64(n))
+	default:
+		panic("httpapi: no rule to read a " + field.Kind().String() + " from a URL")
+	}
+}
+
+func typeName(k reflect.Kind) string {
+	switch k {
+	case reflect.Bool:
+		return "boolean"
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		return "whole number"
+	default:
+		return "string"
+	}
+}

@@ -1,0 +1,105 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Config configures a Node. The zero value of each field is its default.
+type Config struct {
+	// Listen is where HTTP is served; default 127.0.0.1:8080. Port 0 takes a free one.
+	Listen string
+	// Issuer is the public URL of the service; default http:// and the address
+	// that is listened on.
+	Issuer string
+	// DatabaseURL is sqlite:PATH or postgres://…. Required.
+	DatabaseURL string
+
+	// NATSURL is the address of the broker or cluster. It or Embedded is required.
+	NATSURL string
+	// PublisherCredentials and AnswererCredentials are .creds files of the two
+	// identities on the bus; default none.
+	PublisherCredentials, AnswererCredentials string
+	// Embedded runs a broker in this process instead.
+	Embedded *Embedded
+	// Replicas is how many brokers hold each stream; default 1.
+	Replicas int
+
+	// MasterKey is the key that seals the signing keys, as text, and MasterKeyFile
+	// a file with it, which is created if it is missing. Exactly one is required.
+	MasterKey, MasterKeyFile string
+	// Signing is EdDSA (default), ES256 or RS256.
+	Signing string
+	// KeyOverlap is how long a new key is published before it signs, and
+	// KeyRotation how long it signs; defaults 2 min and 30 days.
+	KeyOverlap, KeyRotation time.Duration
+
+	// Audiences are the services that tokens are for; default orders, billing.
+	// The auth service itself is always added.
+	Audiences []string
+	// The lifetimes; defaults 10 min, 10 s, 14 days, 90 days.
+	AccessLifetime, RefreshGrace, SessionIdle, SessionAbsolute time.Duration
+	// MaxSessions bounds a user's live sessions; default 100.
+	MaxSessions int
+	// AdminMaxAge is how old the login of an admin may be; default 12 h.
+	AdminMaxAge time.Duration
+
+	// TrustedProxies are the networks whose X-Forwarded-For is believed; default none.
+	TrustedProxies []string
+	// Log takes what happens; nil means slog.Default().
+	Log *slog.Logger
+}
+
+// Embedded configures the broker in this process.
+type Embedded struct {
+	// Dir holds JetStream's data. Required.
+	Dir string
+	// Listen is host:port; default 127.0.0.1:4222. Port 0 takes a free one.
+	Listen string
+}
+
+// normalize puts the defaults in place and names every field that cannot be
+// right. Lifetimes and the algorithm are checked by those whom they concern.
+func (c *Config) normalize() error {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:8080"
+	}
+	var wrong []error
+	check := func(ok bool, field, want string) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf("%s: %s", field, want))
+		}
+	}
+	check(c.DatabaseURL != "", "DatabaseURL", "is required")
+	check((c.NATSURL == "") != (c.Embedded == nil), "NATSURL", "exactly one of NATSURL and Embedded is required")
+	check((c.MasterKey == "") != (c.MasterKeyFile == ""), "MasterKey", "exactly one of MasterKey and MasterKeyFile is required")
+	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
+	check(c.Issuer == "" || strings.HasPrefix(c.Issuer, "https://") || strings.HasPrefix(c.Issuer, "http://"),
+		"Issuer", "must be an http or https URL")
+	c.Issuer = strings.TrimSuffix(c.Issuer, "/")
+	return errors.Join(wrong...)
+}
+
+// proxies reads TrustedProxies.
+func (c *Config) proxies() ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, 0, len(c.TrustedProxies))
+	for _, text := range c.TrustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(text)
+			if addrErr != nil {
+				return nil, fmt.Errorf("TrustedProxies: %w", err)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return prefixes, nil
+}

@@ -1,0 +1,304 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/authbus/authbus/authsvc/internal/authority"
+	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/httpapi"
+	"github.com/authbus/authbus/authsvc/internal/keyring"
+	"github.com/authbus/authbus/authsvc/internal/node/broker"
+	"github.com/authbus/authbus/authsvc/internal/password"
+	"github.com/authbus/authbus/authsvc/internal/store"
+	"github.com/authbus/authbus/events"
+)
+
+const (
+	// closeTimeout bounds each phase of Close.
+	closeTimeout = 10 * time.Second
+	sweepEvery   = time.Minute
+)
+
+// Node is a running auth service.
+type Node struct {
+	config    Config
+	registry  *prometheus.Registry
+	listener  net.Listener
+	broker    *broker.Broker // nil unless embedded
+	db        *store.DB
+	keys      *keyring.Keyring
+	publisher *bus.Publisher
+	authority *authority.Authority
+	responder *bus.Responder
+	server    *http.Server
+
+	publishing, answering *nats.Conn
+
+	stop    context.CancelFunc // ends the loops
+	loops   sync.WaitGroup     // schedule of keys, housekeeping, HTTP
+	closing sync.Once
+	closed  error
+}
+
+// Start starts a node. ctx bounds only Start. The error of a configuration that
+// cannot be right names the field.
+func Start(ctx context.Context, c Config) (*Node, error) {
+	if err := c.normalize(); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	n := &Node{config: c, registry: prometheus.NewRegistry()}
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, step := range []func(context.Context) error{
+		n.listen, n.openDatabase, n.openKeys, n.connect, n.startAuthority, n.serve,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
+	}
+	return n, nil
+}
+
+// listen comes first because the issuer may follow from the port.
+func (n *Node) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", n.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	n.listener = listener
+	if n.config.Issuer == "" {
+		n.config.Issuer = "http://" + listener.Addr().String()
+	}
+	return nil
+}
+
+func (n *Node) openDatabase(ctx context.Context) (err error) {
+	n.db, err = store.Open(ctx, n.config.DatabaseURL)
+	if err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) openKeys(ctx context.Context) error {
+	read, from := keyring.ParseMasterKey, n.config.MasterKey
+	if n.config.MasterKeyFile != "" {
+		read, from = keyring.LoadOrCreateMasterKey, n.config.MasterKeyFile
+	}
+	master, err := read(from)
+	if err != nil {
+		return fmt.Errorf("reading the master key: %w", err)
+	}
+	n.keys, err = keyring.Open(ctx, n.db, keyring.Config{
+		Issuer: n.config.Issuer, Master: master, Algorithm: n.config.Signing,
+		Overlap: n.config.KeyOverlap, RotateEvery: n.config.KeyRotation, Logger: n.config.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the signing keys: %w", err)
+	}
+	return nil
+}
+
+// connect opens the two connections: whoever asks chooses where an answer goes,
+// so the one that answers is not the one that may publish.
+func (n *Node) connect(context.Context) (err error) {
+	publisher := bus.Target{URL: n.config.NATSURL, Credentials: n.config.PublisherCredentials}
+	answerer := bus.Target{URL: n.config.NATSURL, Credentials: n.config.AnswererCredentials}
+	if e := n.config.Embedded; e != nil {
+		n.broker, err = broker.Start(broker.Config{Dir: e.Dir, Listen: e.Listen, Log: n.config.Log})
+		if err != nil {
+			return err
+		}
+		publisher = bus.Target{URL: n.broker.URL(), Options: n.broker.Options(broker.Publisher)}
+		answerer = bus.Target{URL: n.broker.URL(), Options: n.broker.Options(broker.Answerer)}
+	}
+	if n.publishing, err = bus.Connect("authsvc-publisher", publisher, n.config.Log); err != nil {
+		return err
+	}
+	n.answering, err = bus.Connect("authsvc-answerer", answerer, n.config.Log)
+	return err
+}
+
+func (n *Node) startAuthority(context.Context) (err error) {
+	n.publisher, err = bus.StartPublisher(bus.PublisherConfig{
+		Conn: n.publishing, DB: n.db, Keys: n.keys, Log: n.config.Log, Metrics: n.registry,
+		Streams: events.StreamOptions{Replicas: n.config.Replicas},
+	})
+	if err != nil {
+		return err
+	}
+	hasher, err := password.NewHasher(password.HasherConfig{})
+	if err != nil {
+		return err
+	}
+	c := n.config
+	n.authority, err = authority.New(authority.Config{
+		Issuer: c.Issuer, Audiences: c.Audiences, AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace,
+		SessionIdle: c.SessionIdle, SessionAbsolute: c.SessionAbsolute, MaxSessionsPerUser: c.MaxSessions,
+		AdminMaxAge: c.AdminMaxAge, Logger: c.Log,
+	}, n.db, n.keys, hasher, n.publisher)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	n.responder, err = bus.StartResponder(bus.ResponderConfig{
+		Conn: n.answering, Authority: n.authority, Keys: n.keys, Issuer: c.Issuer,
+		Ready: n.publisher.Ready, Log: c.Log, Metrics: n.registry,
+	})
+	return err
+}
+
+// serve starts HTTP and the loops, which Close ends.
+func (n *Node) serve(context.Context) error {
+	proxies, err := n.config.proxies()
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	api := httpapi.New(httpapi.Config{
+		Authority: n.authority, JWKS: n.keys.JWKS, Issuer: n.config.Issuer, Logger: n.config.Log, Registry: n.registry,
+		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: proxies,
+	})
+	n.server = httpapi.NewServer(n.config.Listen, n.gate(api), n.config.Log)
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.loops.Go(func() {
+		if err := n.server.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
+			n.config.Log.Error("HTTP ended", "error", err)
+		}
+	})
+	n.loops.Go(func() {
+		if err := n.keys.Run(ctx); err != nil {
+			n.config.Log.Error("the schedule of the keys ended", "error", err)
+		}
+	})
+	n.loops.Go(func() { n.sweep(ctx) })
+	return nil
+}
+
+// gate keeps requests away from the domain until the database has been compared
+// with the bus.
+func (n *Node) gate(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") && n.publisher.Ready() != nil {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			const problem = `{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",` +
+				`"detail":"the database has not been compared with the bus yet"}`
+			_, _ = w.Write([]byte(problem)) // a client that has gone away is no concern
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+}
+
+// sweep does the housekeeping.
+func (n *Node) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := n.authority.Sweep(ctx); err != nil && ctx.Err() == nil {
+			n.config.Log.Warn("housekeeping failed", "error", err)
+		}
+	}
+}
+
+// AwaitReady waits until the database has been compared with the bus.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := n.publisher.Ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the auth service: %w: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// URL is where HTTP is served.
+func (n *Node) URL() string { return "http://" + n.listener.Addr().String() }
+
+// Issuer is the iss claim of the tokens.
+func (n *Node) Issuer() string { return n.config.Issuer }
+
+// Broker is the embedded broker, or nil.
+func (n *Node) Broker() *broker.Broker { return n.broker }
+
+// BootstrapSecret returns a new one-time secret for the first admin, and false
+// where there is an admin already.
+func (n *Node) BootstrapSecret(ctx context.Context) (secret string, ok bool, err error) {
+	s, err := n.authority.NewBootstrapSecret(ctx)
+	var refused *authority.Error
+	if errors.As(err, &refused) && refused.Code == authority.CodeAdminExists {
+		return "", false, nil
+	}
+	return s.Reveal(), err == nil, err
+}
+
+// Close ends the node in order and waits for it. Calling it again returns the
+// same error.
+func (n *Node) Close() error {
+	n.closing.Do(func() { n.closed = n.shutdown() })
+	return n.closed
+}
+
+func (n *Node) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	var errs []error
+	switch {
+	case n.server != nil:
+		errs = append(errs, n.server.Shutdown(ctx))
+		n.stop()
+	case n.listener != nil:
+		errs = append(errs, n.listener.Close())
+	}
+	n.loops.Wait()
+	if n.responder != nil {
+		n.responder.Close()
+	}
+	if n.publisher != nil {
+		n.publisher.Close(ctx)
+	}
+	for _, nc := range []*nats.Conn{n.answering, n.publishing} {
+		if nc != nil {
+			drain(ctx, nc)
+		}
+	}
+	if n.broker != nil {
+		n.broker.Close()
+	}
+	if n.db != nil {
+		errs = append(errs, n.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// drain sends what is buffered and closes the connection.
+func drain(ctx context.Context, nc *nats.Conn) {
+	if nc.IsConnected() {
+		_ = nc.FlushWithContext(ctx) // what is lost here is in the database
+	}
+	nc.Close()
+}

@@ -1,0 +1,56 @@
+package tour
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+)
+
+// result is what one step has shown.
+type result struct {
+	Step string `json:"step"`
+	OK   bool   `json:"ok"`
+	// Detail says what was done and what came back.
+	Detail string `json:"detail"`
+	// MS is how long the step took; in the steps that revoke, the time from the
+	// acknowledgement to the refusal in the slower service.
+	MS float64 `json:"ms"`
+}
+
+// report prints results for people, or for programs as one JSON object a line.
+type report struct {
+	out   io.Writer
+	json  bool
+	color bool
+}
+
+func (r *report) print(s result) error {
+	if r.json {
+		if err := json.NewEncoder(r.out).Encode(s); err != nil {
+			return fmt.Errorf("printing a step: %w", err)
+		}
+		return nil
+	}
+	mark := r.paint("32", "ok  ")
+	if !s.OK {
+		mark = r.paint("31", "FAIL")
+	}
+	_, err := fmt.Fprintf(r.out, "%s  %-22s %9.1f ms  %s\n", mark, s.Step, s.MS, s.Detail)
+	if err != nil {
+		return fmt.Errorf("printing a step: %w", err)
+	}
+	return nil
+}
+
+func (r *report) paint(code, text string) string {
+	if !r.color {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// milliseconds rounds to a tenth.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(100*time.Microsecond)) / float64(time.Millisecond)
+}
