@@ -112,7 +112,7 @@ func TestBounds(t *testing.T) {
 			s := compile(t, schemas.URN+name)
 			w.schemaAccepts = func(doc []byte) bool { return s.Validate(parse(t, doc)) == nil }
 			w.object(node{root, root}, nil)
-			if w.tried < 8 {
+			if w.tried < 5 {
 				t.Errorf("only %d variants were tried", w.tried)
 			}
 		})
@@ -163,7 +163,7 @@ func (w *walker) opaque(path []string) bool {
 	where := w.name + ":" + strings.Join(path, ".")
 	for _, opaque := range []string{
 		"KeysReply.v1:jwks", "VerifyReply.v1:claims", "RangeReply.v1:records", "StatusReply.v1:records",
-		"Revocation.v1:scope", // scope decides about id: TestDecodeRevocation
+		"Revocation.v1:scope", "Revocation.v1:id", // TestDecodeRevocation has them
 	} {
 		if where == opaque {
 			return true

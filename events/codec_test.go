@@ -79,7 +79,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"a member in another case":        {replace(`"sid"`, `"Sid"`), events.ReasonMalformed},
 		"a member with a long s":          {replace(`"sid"`, `"ſid"`), events.ReasonMalformed},
 		"null in data":                    {replace(`"rev":7`, `"rev":null`), events.ReasonMalformed},
-		"too long":                        {set("x", strings.Repeat("x", 64<<10)), events.ReasonMalformed},
+		"too long":                        {set("x", strings.Repeat("x", 128<<10)), events.ReasonMalformed},
 		"deeply nested":                   {strings.Repeat(`{"a":`, 20000), events.ReasonMalformed},
 		"a number for a string":           {set("id", 1), events.ReasonMalformed},
 		"another spec version":            {set("specversion", "0.3"), events.ReasonMalformed},

@@ -124,8 +124,12 @@ func TestDecodeRevocation(t *testing.T) {
 		"no expiry":                        {with(`"expires_at":9,`, ``), false, false},
 		"an expiry before time":            {with(`9`, `-9`), false, false},
 	}
+	s := compile(t, schemas.URN+"Revocation.v1")
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
+			if json.Valid([]byte(tc.payload)) && (s.Validate(parse(t, []byte(tc.payload))) == nil) != tc.ok {
+				t.Errorf("the schema does not agree: accepted should be %v", tc.ok)
+			}
 			r, err := events.DecodeRevocation([]byte(tc.payload))
 			var dark *events.NotUnderstoodError
 			if (err == nil) != tc.ok || errors.As(err, &dark) != tc.notUnderstood {

@@ -10,8 +10,8 @@ import (
 )
 
 // maxDocument bounds an event or a request on the wire, in bytes. The longest
-// that is valid is a request with a whole token of 16 KiB.
-const maxDocument = 64 << 10
+// that is valid is a request with a whole token of 16 Ki characters.
+const maxDocument = 128 << 10
 
 // checkJSON refuses what encoding/json would quietly accept: two readers of the
 // same document must not be able to see different things in it. It wants one
