@@ -98,8 +98,8 @@ billing       http://%[4]s
 
 Register, log in, call a service:
 
-  curl -sS -H 'Content-Type: application/json' -d '{"username":"ada","email":"ada@example.org","password":"correct horse battery staple"}' %[1]s/v1/accounts
-  curl -sS -H 'Content-Type: application/json' -d '{"login":"ada","password":"correct horse battery staple"}' %[1]s/v1/sessions
+  curl -sS -H 'Content-Type: application/json' -d '{"username":"ada","email":"ada@example.org","password":"nine quiet otters juggle"}' %[1]s/v1/accounts
+  curl -sS -H 'Content-Type: application/json' -d '{"login":"ada","password":"nine quiet otters juggle"}' %[1]s/v1/sessions
   curl -sS -H "Authorization: Bearer $TOKEN" http://%[3]s/
   curl -sS -H "Authorization: Bearer $TOKEN" -X DELETE %[1]s/v1/sessions/current
 

@@ -1,0 +1,307 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// documents are those that name commands.
+var documents = []string{"../README.md", "../SECURITY.md", "../compose/README.md"}
+
+// TestCommandsOfTheDocuments runs every command that a document names. One that
+// no case here knows fails the test.
+func TestCommandsOfTheDocuments(t *testing.T) {
+	binary := build(t)
+	dev := startDev(t, binary, t.TempDir())
+	for _, command := range commands(t) {
+		t.Run(command, func(t *testing.T) { runCommand(t, binary, dev, command) })
+	}
+	dev.stop(t)
+}
+
+func runCommand(t *testing.T, binary string, dev *devStack, command string) {
+	t.Helper()
+	switch {
+	case command == "go run ./authsvc tour":
+		checkTour(t, run(t, binary, "tour", "--json"))
+	case command == "go run ./authsvc dev":
+		// dev runs already.
+	case command == "go run ./authsvc serve --help":
+		if out := run(t, binary, "serve", "--help"); !strings.Contains(out, "$AUTHSVC_DATABASE_URL") {
+			t.Errorf("no environment variables in\n%s", out)
+		}
+	case command == "go test ./...":
+		checkCIRuns(t, command)
+	case strings.HasPrefix(command, "go test -run '^$' -bench "):
+		out := shell(t, command+" -benchtime 1x")
+		if !strings.Contains(out, "Benchmark") || !strings.Contains(out, "\nok ") {
+			t.Errorf("no benchmark ran:\n%s", out)
+		}
+	case strings.HasPrefix(command, "curl "):
+		requireTool(t, "curl")
+		if out := shell(t, dev.place(command)); !strings.Contains(out, `"sub":"u_`) {
+			t.Errorf("the answer is %s", out)
+		}
+	case command == "nats sub 'auth.events.>'":
+		checkSubscription(t, dev, command)
+	default:
+		t.Errorf("no test runs the command %q", command)
+	}
+}
+
+// commands returns the lines of shell blocks and the commands in the text.
+func commands(t *testing.T) []string {
+	t.Helper()
+	block := regexp.MustCompile("(?s)```sh\n(.*?)```")
+	inline := regexp.MustCompile("`((?:go|curl|nats|task|authsvc) [^`]+)`")
+	var found []string
+	for _, name := range documents {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range block.FindAllSubmatch(text, -1) {
+			found = append(found, strings.Split(strings.TrimSpace(string(m[1])), "\n")...)
+		}
+		for _, m := range inline.FindAllSubmatch(block.ReplaceAll(text, nil), -1) {
+			found = append(found, strings.ReplaceAll(string(m[1]), "\n", " "))
+		}
+	}
+	for i, command := range found { // a comment explains, and is no part of it
+		found[i] = strings.TrimSpace(strings.Split(command, "   #")[0])
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(found, func(command string) bool {
+		repeated := seen[command]
+		seen[command] = true
+		return repeated
+	})
+}
+
+// step is one line of `authsvc tour --json`.
+type step struct {
+	Step   string
+	OK     bool
+	Detail string
+	MS     *float64
+}
+
+func checkTour(t *testing.T, out string) {
+	t.Helper()
+	steps := 0
+	for line := range strings.Lines(out) {
+		var s step
+		if err := json.Unmarshal([]byte(line), &s); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if !s.OK || s.Step == "" || s.Detail == "" || s.MS == nil {
+			t.Errorf("step %s", line)
+		}
+		steps++
+	}
+	if steps != 13 {
+		t.Errorf("%d steps, want 13", steps)
+	}
+}
+
+// checkCIRuns is for the one command that cannot run inside itself.
+func checkCIRuns(t *testing.T, command string) {
+	t.Helper()
+	ci, err := os.ReadFile("../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(strings.Split(string(ci), "\n"), command) {
+		t.Errorf(".ci/run does not run %q", command)
+	}
+}
+
+// checkSubscription runs the command until it has shown one event.
+func checkSubscription(t *testing.T, dev *devStack, command string) {
+	t.Helper()
+	requireTool(t, "nats")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	sub := exec.CommandContext(ctx, "sh", "-c", "exec "+command+" -s nats://"+dev.nats+" --count 1")
+	out, err := sub.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub.Stderr = sub.Stdout
+	if err := sub.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reader := bufio.NewReader(out)
+	if _, err := reader.ReadString('\n'); err != nil { // "Subscribing on …"
+		t.Fatal(err)
+	}
+	said := make(chan []byte, 1)
+	go func() { // ends with the command, which ends with ctx
+		all, _ := io.ReadAll(reader)
+		said <- all
+	}()
+	// The line comes before the broker knows of the subscription, so once more
+	// until the event is seen.
+	for {
+		shell(t, dev.place(failedLogin))
+		select {
+		case all := <-said:
+			if err := sub.Wait(); err != nil || !bytes.Contains(all, []byte(`"authbus.login.failed.v1"`)) {
+				t.Errorf("%v: nats shows %s", err, all)
+			}
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+const failedLogin = `curl -sS -H 'Content-Type: application/json' -d '{"login":"nobody","password":"whatever it may be"}' http://127.0.0.1:8080/v1/sessions`
+
+// devStack is a running `authsvc dev`.
+type devStack struct {
+	cmd   *exec.Cmd
+	http  string
+	nats  string
+	said  string // up to the hints
+	ended chan error
+}
+
+// place puts the stack's own addresses into a command.
+func (d *devStack) place(command string) string {
+	return strings.ReplaceAll(command, "127.0.0.1:8080", d.http)
+}
+
+// startDev starts `authsvc dev` on free ports and waits for the hints.
+func startDev(t *testing.T, binary, dir string) *devStack {
+	t.Helper()
+	d := &devStack{http: freeAddress(t), nats: freeAddress(t), ended: make(chan error, 1)}
+	d.cmd = exec.Command(binary, "dev", "--dir", filepath.Join(dir, "data"), "--listen", d.http, "--nats", d.nats,
+		"--orders", freeAddress(t), "--billing", freeAddress(t))
+	d.cmd.Dir = dir
+	out, err := d.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cmd.Stderr = os.Stderr
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.cmd.Process.Kill() }) // has ended unless the test failed
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C") {
+		d.said += lines.Text() + "\n"
+	}
+	if err := lines.Err(); err != nil || d.said == "" {
+		t.Fatalf("authsvc dev said %q, %v", d.said, err)
+	}
+	go func() { d.ended <- d.cmd.Wait() }() // ends with the process
+	return d
+}
+
+// stop asks the stack to end, as Ctrl-C would, and fails unless it does so well.
+func (d *devStack) stop(t *testing.T) {
+	t.Helper()
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-d.ended:
+		if err != nil {
+			t.Errorf("authsvc dev ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("authsvc dev does not end")
+	}
+}
+
+// TestDevKeepsItsData over a restart: accounts, and that there is an admin.
+func TestDevKeepsItsData(t *testing.T) {
+	requireTool(t, "curl")
+	binary, dir := build(t), t.TempDir()
+	const (
+		register = `curl -sS -H 'Content-Type: application/json' -d '{"username":"ada","email":"ada@example.org","password":"nine quiet otters juggle"}' http://127.0.0.1:8080/v1/accounts`
+		login    = `curl -sS -H 'Content-Type: application/json' -d '{"login":"ada","password":"nine quiet otters juggle"}' http://127.0.0.1:8080/v1/sessions`
+	)
+	first := startDev(t, binary, dir)
+	shell(t, first.place(register))
+	var before struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal([]byte(shell(t, first.place(login))), &before); err != nil {
+		t.Fatal(err)
+	}
+	first.stop(t)
+	second := startDev(t, binary, dir)
+	defer second.stop(t)
+	if !strings.Contains(first.said, "First admin") || strings.Contains(second.said, "First admin") {
+		t.Errorf("the first admin's password is shown %q and %q", first.said, second.said)
+	}
+	if out := shell(t, second.place(login)); !strings.Contains(out, `"access_token"`) {
+		t.Errorf("logging in after the restart: %s", out)
+	}
+}
+
+func build(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "authsvc")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// shell runs a command line at the root of the repository.
+func shell(t *testing.T, command string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+	cmd.Dir = ".."
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return string(out)
+}
+
+// requireTool skips the test where the tool is missing, unless everything is required.
+func requireTool(t *testing.T, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		if os.Getenv("AUTHBUS_TEST_REQUIRE") == "all" {
+			t.Fatalf("%s is not installed", name)
+		}
+		t.Skipf("%s is not installed", name)
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return fmt.Sprint(l.Addr())
+}
