@@ -90,16 +90,12 @@ func Start(cfg Config) (*Broker, error) {
 	if b.log == nil {
 		b.log = slog.Default()
 	}
-	identities, err := users(b.passwords)
-	if err != nil {
-		return nil, fmt.Errorf("starting broker: %w", err)
-	}
 	b.opts = &server.Options{
 		ServerName: "authsvc-embedded", // fixed: the name is part of JetStream's identity
 		Host:       host, Port: port,
 		JetStream: true, StoreDir: cfg.Dir, SyncAlways: true,
 		NoSigs: true, DisableShortFirstPing: true,
-		Users: identities, NoAuthUser: anonymous,
+		Users: users(b.passwords), NoAuthUser: anonymous,
 		MaxPayload: 1 << 20,
 	}
 	if err := b.Start(); err != nil {
