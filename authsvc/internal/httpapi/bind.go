@@ -10,22 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
-	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
 
-const (
-	// maxBody bounds every request body, in bytes.
-	maxBody = 64 << 10
-	// maxViolations bounds an answer: a body of ten thousand unknown fields is
-	// not worth ten thousand lines.
-	maxViolations = 32
-	// maxEcho bounds what of an unknown name is repeated to the caller, in bytes.
-	maxEcho = 64
-)
+// maxBody bounds every request body, in bytes.
+const maxBody = 64 << 10
 
 // binder fills one request struct from a request. Every field comes from exactly
 // one place, which its tag names, and every name that has no field is refused:
@@ -51,26 +41,22 @@ func fieldsTagged(t reflect.Type, tag string) map[string]int {
 	return fields
 }
 
-// bind fills dst, a struct, and returns a *problem that names all that is wrong.
-func (b binder) bind(r *http.Request, dst reflect.Value) error {
-	var bad violations
+// bind fills dst, a struct, and adds to bad what does not fit it. The error is a
+// *problem for what cannot be read at all.
+func (b binder) bind(r *http.Request, dst reflect.Value, bad *violations) error {
 	for name, i := range b.path {
 		bad.set(dst.Field(i), name, r.PathValue(name))
 	}
-	if err := b.bindQuery(r, dst, &bad); err != nil {
+	if err := b.bindQuery(r, dst, bad); err != nil {
 		return err
 	}
-	var err error
 	switch {
 	case len(b.form) > 0:
-		err = b.bindForm(r, dst, &bad)
+		return b.bindForm(r, dst, bad)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		err = b.bindJSON(r, dst, &bad)
+		return b.bindJSON(r, dst, bad)
 	}
-	if err != nil {
-		return err
-	}
-	return bad.problem()
+	return nil
 }
 
 func (b binder) bindQuery(r *http.Request, dst reflect.Value, bad *violations) error {
@@ -203,68 +189,4 @@ func readBody(r *http.Request, mediaType string) ([]byte, error) {
 		}
 	}
 	return body, nil
-}
-
-// violations collects what is wrong with the input, field by field.
-type violations []wire.Violation
-
-func (v *violations) add(field, code, message string) {
-	if len(*v) >= maxViolations {
-		return
-	}
-	if len(field) > maxEcho {
-		field = strings.ToValidUTF8(field[:maxEcho], "") + "…"
-	}
-	*v = append(*v, wire.Violation{Field: field, Code: code, Message: message})
-}
-
-func (v *violations) problem() error {
-	if len(*v) == 0 {
-		return nil
-	}
-	return invalidInput(*v)
-}
-
-// decode sets a field from a JSON value of exactly its type. U+FFFD is what a
-// decoder puts in place of broken text; taking it would change what was sent.
-func (v *violations) decode(field reflect.Value, name string, raw json.RawMessage) {
-	if string(raw) == "null" || json.Unmarshal(raw, field.Addr().Interface()) != nil {
-		v.add(name, "wrong_type", "must be a "+typeName(field.Kind()))
-		return
-	}
-	if field.Kind() == reflect.String && strings.ContainsRune(field.String(), utf8.RuneError) {
-		v.add(name, "invalid_text", "holds text that is not valid Unicode")
-	}
-}
-
-// set sets a field from the text of a URL or a form.
-func (v *violations) set(field reflect.Value, name, value string) {
-	switch field.Kind() {
-	case reflect.String:
-		if !utf8.ValidString(value) {
-			v.add(name, "invalid_text", "holds text that is not valid Unicode")
-			return
-		}
-		field.SetString(value)
-	case reflect.Int:
-		n, err := strconv.Atoi(value)
-		if err != nil {
-			v.add(name, "wrong_type", "must be a "+typeName(reflect.Int))
-			return
-		}
-		field.SetInt(int64(n))
-	default:
-		panic("httpapi: no rule to read a " + field.Kind().String() + " from a URL")
-	}
-}
-
-func typeName(k reflect.Kind) string {
-	switch k {
-	case reflect.Bool:
-		return "boolean"
-	case reflect.Int, reflect.Int64, reflect.Uint64:
-		return "whole number"
-	default:
-		return "string"
-	}
 }

@@ -50,8 +50,9 @@ func domainProblem(err error) *problem {
 		return nil
 	}
 	p := &problem{status: status, code: string(e.Code), detail: e.Message, retryAfter: e.RetryAfter, cause: err}
-	for _, v := range e.Violations {
-		p.errors = append(p.errors, wire.Violation{Field: v.Field, Code: v.Code, Message: v.Message})
+	if e.Code == authority.CodeInvalidInput {
+		p.detail = detailInvalidInput // the same words wherever the rule stands
+		p.errors = each(e.Violations, func(v authority.Violation) wire.Violation { return wire.Violation(v) })
 	}
 	if (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) && p.retryAfter <= 0 {
 		p.retryAfter = time.Second

@@ -23,10 +23,14 @@ func endpoint[Req, Resp any](v *validator.Validate, status int, f func(context.C
 	bind := newBinder(reflect.TypeFor[Req]())
 	return func(w http.ResponseWriter, r *http.Request, c caller) error {
 		var req Req
-		if err := bind.bind(r, reflect.ValueOf(&req).Elem()); err != nil {
+		var bad violations
+		if err := bind.bind(r, reflect.ValueOf(&req).Elem(), &bad); err != nil {
 			return err
 		}
-		if err := validate(v, req); err != nil {
+		if err := validate(v, req, &bad); err != nil {
+			return err
+		}
+		if err := bad.problem(); err != nil {
 			return err
 		}
 		resp, err := f(r.Context(), c, req)

@@ -29,10 +29,12 @@ func badRequest(code, detail string) *problem {
 	return &problem{status: http.StatusBadRequest, code: code, detail: detail}
 }
 
+const detailInvalidInput = "the input breaks the rules named in errors"
+
 func invalidInput(bad []wire.Violation) *problem {
 	return &problem{
 		status: http.StatusUnprocessableEntity, code: "invalid_input",
-		detail: "the input breaks the rules named in errors", errors: bad,
+		detail: detailInvalidInput, errors: bad,
 	}
 }
 

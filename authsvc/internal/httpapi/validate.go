@@ -23,22 +23,21 @@ func newValidator() *validator.Validate {
 	return v
 }
 
-// validate checks the rules of the request struct and names every violation.
-func validate(v *validator.Validate, request any) error {
+// validate checks the rules of the request struct and adds every violation to
+// bad, but for fields that could not even be read.
+func validate(v *validator.Validate, request any, bad *violations) error {
 	err := v.Struct(request)
 	var broken validator.ValidationErrors
-	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &broken):
+	if err != nil && !errors.As(err, &broken) {
 		return fmt.Errorf("validating: %w", err)
 	}
-	var bad violations
 	for _, b := range broken {
-		code, message := ruleText(b)
-		bad.add(b.Field(), code, message)
+		if !bad.names(b.Field()) {
+			code, message := ruleText(b)
+			bad.add(b.Field(), code, message)
+		}
 	}
-	return bad.problem()
+	return nil
 }
 
 // ruleText words a broken rule: a stable code, and a message for people. The
