@@ -100,9 +100,9 @@ func (p *Problem) Error() string {
 	for i, v := range p.Errors {
 		sep := "; "
 		if i == 0 {
-			sep = ": "
+			sep = " – "
 		}
-		b.WriteString(sep + v.Field + " " + v.Message)
+		b.WriteString(sep + v.Field + ": " + v.Message)
 	}
 	return b.String() + " (" + p.Code + ")"
 }
