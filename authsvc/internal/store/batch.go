@@ -6,18 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // batch is one write transaction with the head it has locked. The head is kept
 // in memory and written back once, before the commit.
 //
-// Statements go to the connection, on which they stay prepared; tx is there for
-// the driver's own handling of commit and rollback (PostgreSQL answers the commit
-// of a failed transaction with success and a rollback: pgx reports that).
+// It begins and ends the transaction with statements of its own instead of a
+// sql.Tx, because the statements prepared on the connection outlive it: a sql.Tx
+// would prepare them anew each time.
 type batch struct {
 	ctx     context.Context //nolint:containedctx // lives as long as the transaction
 	session *session
-	tx      *sql.Tx
 	head    Head
 	began   Head
 }
@@ -96,8 +97,20 @@ func (b *batch) commit() error {
 			return err
 		}
 	}
-	if err := b.tx.Commit(); err != nil {
+	if err := b.session.conn.Raw(refuseAborted); err != nil {
 		return fmt.Errorf("committing: %w", err)
+	}
+	if _, err := b.exec("COMMIT"); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// refuseAborted returns an error if a PostgreSQL connection is in a transaction
+// that has failed: the server would answer its COMMIT with a rollback and no error.
+func refuseAborted(connection any) error {
+	if c, ok := connection.(*stdlib.Conn); ok && c.Conn().PgConn().TxStatus() != 'T' {
+		return errors.New("the transaction was aborted")
 	}
 	return nil
 }

@@ -27,22 +27,24 @@ type dialect struct {
 	name   string
 	goose  goose.Dialect
 	locker string // appended to a SELECT to lock its rows until the commit
-	write  sql.TxOptions
+	begin  string // begins a write transaction
 	read   sql.TxOptions
 	// timeout bounds a write transaction; 0 is no bound.
 	timeout time.Duration
 }
 
 var (
-	// SQLite's write transactions begin with BEGIN IMMEDIATE, so the whole
-	// database is locked already, and a local file does not hang.
-	sqliteDialect = dialect{name: "sqlite", goose: goose.DialectSQLite3, read: sql.TxOptions{ReadOnly: true}}
+	// SQLite's write transactions lock the whole database at once, and a local
+	// file does not hang.
+	sqliteDialect = dialect{
+		name: "sqlite", goose: goose.DialectSQLite3, begin: "BEGIN IMMEDIATE", read: sql.TxOptions{ReadOnly: true},
+	}
 
 	postgresDialect = dialect{
 		name: "postgres", goose: goose.DialectPostgres, locker: " FOR UPDATE", timeout: batchTimeout,
 		// After waiting for the head's lock, a statement must see what the
 		// transaction before has committed: not so under repeatable read.
-		write: sql.TxOptions{Isolation: sql.LevelReadCommitted},
+		begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
 		read:  sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 	}
 )

@@ -138,7 +138,7 @@ func (w *writer) next(taken int) *operation {
 // there is nothing in it but one operation that failed.
 func (w *writer) finish(b *batch, ops []*operation, broken error) {
 	if broken == nil && len(ops) == 1 && ops[0].err != nil {
-		if err := b.tx.Rollback(); err != nil {
+		if _, err := b.exec("ROLLBACK"); err != nil {
 			w.discard() // the connection is in a state that we do not know
 		}
 		ops[0].done <- ops[0].err
@@ -148,8 +148,7 @@ func (w *writer) finish(b *batch, ops []*operation, broken error) {
 		broken = b.commit()
 	}
 	if broken != nil {
-		_ = b.tx.Rollback() // whatever it says, the connection goes
-		w.discard()
+		w.discard() // and with the connection the transaction, if there still is one
 	}
 	for _, op := range ops {
 		if op.err == nil || broken != nil {
@@ -184,14 +183,12 @@ func (w *writer) tryBegin(ctx context.Context) (*batch, error) {
 		}
 		w.session = &session{conn: conn, prepared: map[string]*sql.Stmt{}}
 	}
-	tx, err := w.session.conn.BeginTx(ctx, &w.pools.dialect.write)
-	if err != nil {
+	b := &batch{ctx: ctx, session: w.session}
+	if _, err := b.exec(w.pools.dialect.begin); err != nil {
 		w.discard()
 		return nil, err
 	}
-	b := &batch{ctx: ctx, session: w.session, tx: tx}
 	if err := b.lockHead(w.pools.dialect.locker); err != nil {
-		_ = tx.Rollback() // the first error counts
 		w.discard()
 		return nil, err
 	}

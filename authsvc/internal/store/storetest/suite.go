@@ -10,7 +10,8 @@ import (
 )
 
 // Run runs the conformance suite: what every database must do. open opens a
-// fresh database, closed when the test ends.
+// fresh database, closed when the test ends; it is called from several goroutines
+// at once.
 func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 	t.Helper()
 	groups := map[string]map[string]func(*testing.T, *store.DB){
@@ -66,7 +67,10 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 	}
 	for group, tests := range groups {
 		for name, test := range tests {
-			t.Run(group+"/"+name, func(t *testing.T) { test(t, open(t)) })
+			t.Run(group+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				test(t, open(t))
+			})
 		}
 	}
 }
