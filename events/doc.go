@@ -21,12 +21,40 @@
 // and can recognise one by [Event.ID].
 //
 // Not promised: exactly-once handling, any bound on when a subscriber hears of
-// an event, and events older than the stream's retention. A service that must
-// refuse revoked tokens uses the verifier package, not a subscription.
+// an event, and events older than the stream's retention. An event whose publish
+// had to be repeated after a long time may occur in the stream twice. A service
+// that must refuse revoked tokens uses the verifier package, not a subscription.
 //
-// An event that cannot be decoded or breaks its schema is a poison message: it
-// is terminated, counted and reported, and the subscription goes on with the
-// next one.
+// One event is in flight at a time, among all processes that share a durable
+// name: the next is delivered when it is settled, so an event that has to be
+// repeated holds up those behind it and is not overtaken. An event is settled by
+// the handler's nil, or by being poison:
+//
+//   - It cannot be decoded: it is malformed, of an unknown type or version, or
+//     breaks its schema.
+//   - The handler returns [ErrPoison].
+//   - The handler has panicked on it three times. A panic counts as an error
+//     otherwise, and never ends the process.
+//   - It was delivered Subscription.MaxTries times, where that is set. By default
+//     an event whose handler returns errors is repeated without end.
+//
+// A poison message is terminated, counted and reported, and the subscription
+// goes on with the next one. It stays in the stream until it ages out.
+//
+// [Subscriber.Close] waits for the handler and gives back what is not settled. A
+// process that dies keeps its event from the others for Subscription.AckWait.
+//
+// # Compatibility
+//
+// The type of an event carries its version. Within a version members are only
+// added, and readers ignore those that they do not know; names are lower case,
+// occur once, and null is no value. Package schemas has the same contract for
+// other languages.
+//
+// # Requests
+//
+// [Request] asks the auth service; what it returns was signed by the authority
+// for that very request. [DecodeRequest] and [Sign] are the other side of it.
 //
 // # Privacy
 //

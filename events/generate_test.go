@@ -17,20 +17,41 @@ import (
 // samples returns an empty struct of each type of event.
 func samples() []events.Data {
 	return []events.Data{
-		events.AccountRegistered{}, events.AccountDisabled{}, events.AccountEnabled{}, events.AccountDeleted{},
-		events.PasswordChanged{}, events.LoginSucceeded{}, events.LoginFailed{}, events.SessionRefreshed{},
-		events.SessionEnded{}, events.SessionRevoked{}, events.SessionReuseDetected{}, events.TokenRevoked{},
-		events.UserRevoked{}, events.EveryoneRevoked{}, events.KeyPublished{}, events.KeyActivated{},
-		events.KeyRetired{}, events.KeyRevoked{},
+		events.AccountRegistered{},
+		events.AccountDisabled{},
+		events.AccountEnabled{},
+		events.AccountDeleted{},
+		events.PasswordChanged{},
+		events.LoginSucceeded{},
+		events.LoginFailed{},
+		events.SessionRefreshed{},
+		events.SessionEnded{},
+		events.SessionRevoked{},
+		events.SessionReuseDetected{},
+		events.TokenRevoked{},
+		events.UserRevoked{},
+		events.EveryoneRevoked{},
+		events.KeyPublished{},
+		events.KeyActivated{},
+		events.KeyRetired{},
+		events.KeyRevoked{},
 	}
 }
 
 // messages returns an empty struct of every message that is no event.
 func messages() []any {
 	return []any{
-		events.FreshRequest{}, events.FreshReply{}, events.RangeRequest{}, events.RangeReply{},
-		events.StatusRequest{}, events.StatusReply{}, events.KeysRequest{}, events.KeysReply{},
-		events.VerifyRequest{}, events.VerifyReply{}, events.Revocation{},
+		events.FreshRequest{},
+		events.FreshReply{},
+		events.RangeRequest{},
+		events.RangeReply{},
+		events.StatusRequest{},
+		events.StatusReply{},
+		events.KeysRequest{},
+		events.KeysReply{},
+		events.VerifyRequest{},
+		events.VerifyReply{},
+		events.Revocation{},
 	}
 }
 
@@ -100,7 +121,7 @@ func drawField(t *rapid.T, f reflect.StructField) reflect.Value {
 		v.SetBool(rapid.Bool().Draw(t, f.Name))
 		return v
 	case v.CanUint():
-		v.SetUint(rapid.Uint64Min(uint64(max(low, 0))).Draw(t, f.Name)) //nolint:gosec // not negative
+		v.SetUint(rapid.Uint64Min(uint64(max(low, 0))).Draw(t, f.Name))
 		return v
 	default:
 		v.SetInt(rapid.Int64Range(low, high).Draw(t, f.Name))

@@ -129,8 +129,8 @@ func (p *place) search(ctx context.Context, stream jetstream.Stream) (uint64, er
 		return first, nil
 	}
 	var failed error
-	n := sort.Search(int(state.LastSeq-first+1), func(i int) bool { //nolint:gosec // a stream has fewer than 2^63 messages
-		msg, err := stream.GetMsg(ctx, first+uint64(i)) //nolint:gosec // i is not negative
+	n := sort.Search(int(state.LastSeq-first+1), func(i int) bool {
+		msg, err := stream.GetMsg(ctx, first+uint64(i))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return false // aged out meanwhile
 		}
@@ -144,7 +144,7 @@ func (p *place) search(ctx context.Context, stream jetstream.Stream) (uint64, er
 	if failed != nil {
 		return 0, fmt.Errorf("searching sequence %d: %w", p.opts.FromSequence, failed)
 	}
-	return first + uint64(n), nil //nolint:gosec // n is not negative
+	return first + uint64(n), nil
 }
 
 // forget deletes a consumer that has no durable name.

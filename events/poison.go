@@ -62,7 +62,7 @@ func (s *Subscriber) hopeless(meta *jetstream.MsgMetadata, err error) bool {
 	case errors.As(err, &panicked) && s.panics.add(meta.Sequence.Stream) >= maxPanics:
 		return true
 	}
-	return s.opts.MaxTries > 0 && meta.NumDelivered >= uint64(s.opts.MaxTries) //nolint:gosec // not negative
+	return s.opts.MaxTries > 0 && meta.NumDelivered >= uint64(s.opts.MaxTries)
 }
 
 // reasonFor names the reason for which a message that failed with err is poison.

@@ -225,8 +225,7 @@ func compareMembers(t *testing.T, where string, typ reflect.Type, s *jsonschema.
 		s = s.Ref
 	}
 	var want, got []string
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for f := range typ.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		want = append(want, name)
 		inner, known := s.Properties[name]

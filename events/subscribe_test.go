@@ -476,7 +476,7 @@ func TestBrokerRestart(t *testing.T) {
 				b.Start()
 				b.AwaitConnected(t, js.Conn())
 				publish(t, js, 4+3*round, 6+3*round)
-				wantSequences(t, seen.AwaitCount(t, int(6+3*round)), upTo(1, 6+3*round)) //nolint:gosec // small
+				wantSequences(t, seen.AwaitCount(t, int(6+3*round)), upTo(1, 6+3*round))
 			}
 		})
 	}

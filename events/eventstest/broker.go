@@ -91,7 +91,7 @@ func (b *Broker) start() error {
 		return fmt.Errorf("not ready for connections on port %d", b.opts.Port)
 	}
 	b.server = s
-	b.opts.Port = s.Addr().(*net.TCPAddr).Port //nolint:errcheck // the server listens on TCP
+	b.opts.Port = s.Addr().(*net.TCPAddr).Port
 	b.url = "nats://" + net.JoinHostPort(b.opts.Host, strconv.Itoa(b.opts.Port))
 	return nil
 }

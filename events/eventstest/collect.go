@@ -18,7 +18,7 @@ func Event(sequence uint64, data events.Data) events.Event {
 	return events.Event{
 		ID:       fmt.Sprintf("eventstest-%d", sequence),
 		Source:   "https://auth.example.test",
-		Time:     time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(sequence) * time.Millisecond), //nolint:gosec // small numbers
+		Time:     time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(sequence) * time.Millisecond),
 		Sequence: sequence,
 		Data:     data,
 	}
