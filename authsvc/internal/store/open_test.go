@@ -42,6 +42,11 @@ func revokeUser(tx *store.Tx) error {
 	return err
 }
 
+func revokeEveryone(tx *store.Tx) error {
+	_, err := tx.Revoke(events.ScopeEveryone, "", tx.Now().Add(time.Hour), "", "u_admin")
+	return err
+}
+
 func TestNewerSchemaIsRefused(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		if err := mustOpen(t, d).Close(); err != nil {
