@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -165,7 +166,7 @@ func (n *Node) serve(context.Context) error {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	api := httpapi.New(httpapi.Config{
-		Authority: n.authority, JWKS: n.keys.JWKS, Issuer: n.config.Issuer, Logger: n.config.Log, Registry: n.registry,
+		Authority: n.authority, JWKS: n.jwks, Issuer: n.config.Issuer, Logger: n.config.Log, Registry: n.registry,
 		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: proxies,
 	})
 	n.server = httpapi.NewServer(n.config.Listen, n.gate(api), n.config.Log)
@@ -183,6 +184,25 @@ func (n *Node) serve(context.Context) error {
 	})
 	n.loops.Go(func() { n.sweep(ctx) })
 	return nil
+}
+
+// jwks is the JWK set with the feed's public keys beside it (RFC 7517 §5 has
+// readers ignore members that they do not know).
+func (n *Node) jwks() json.RawMessage {
+	var set struct {
+		Keys json.RawMessage  `json:"keys"`
+		Feed []events.FeedKey `json:"authbus_feed"`
+	}
+	set.Feed = n.keys.FeedKeys()
+	err := json.Unmarshal(n.keys.JWKS(), &set)
+	if err == nil {
+		var doc []byte
+		if doc, err = json.Marshal(set); err == nil {
+			return doc
+		}
+	}
+	n.config.Log.Error("publishing the keys without the feed's", "error", err)
+	return n.keys.JWKS()
 }
 
 // gate keeps requests away from the domain until the database has been compared
@@ -241,6 +261,9 @@ func (n *Node) URL() string { return "http://" + n.listener.Addr().String() }
 
 // Issuer is the iss claim of the tokens.
 func (n *Node) Issuer() string { return n.config.Issuer }
+
+// Authority is the domain, for tests that go where HTTP is too slow.
+func (n *Node) Authority() *authority.Authority { return n.authority }
 
 // Broker is the embedded broker, or nil.
 func (n *Node) Broker() *broker.Broker { return n.broker }

@@ -14,8 +14,8 @@
 //
 // # Permissions
 //
-// The auth service has two identities with passwords that are made anew at each
-// start and never leave the process: [Publisher] may do everything, [Answerer]
+// The auth service has two identities with keys that are made anew at each start
+// and never leave the process: [Publisher] may do everything, [Answerer]
 // may not publish on any subject of the contract. Everybody else connects
 // without credentials and can send requests and read everything, but can
 // neither publish on the streams of the auth service nor change them. The
@@ -23,7 +23,6 @@
 package broker
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,9 +65,9 @@ type Config struct {
 // Broker is a nats-server in this process. It can be stopped and started again
 // on the same address and data. Its methods may be called concurrently.
 type Broker struct {
-	opts      *server.Options
-	passwords map[Identity]string
-	log       *slog.Logger
+	opts *server.Options
+	who  map[Identity]credentials
+	log  *slog.Logger
 
 	mu  sync.Mutex
 	srv *server.Server // nil while stopped
@@ -83,19 +82,19 @@ func Start(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting broker: %w", err)
 	}
-	b := &Broker{
-		passwords: map[Identity]string{Publisher: rand.Text(), Answerer: rand.Text()},
-		log:       cfg.Log,
-	}
+	b := &Broker{log: cfg.Log}
 	if b.log == nil {
 		b.log = slog.Default()
+	}
+	if b.who, err = newCredentials(); err != nil {
+		return nil, fmt.Errorf("starting broker: %w", err)
 	}
 	b.opts = &server.Options{
 		ServerName: "authsvc-embedded", // fixed: the name is part of JetStream's identity
 		Host:       host, Port: port,
 		JetStream: true, StoreDir: cfg.Dir, SyncAlways: true,
 		NoSigs: true, DisableShortFirstPing: true,
-		Users: users(b.passwords), NoAuthUser: anonymous,
+		Nkeys: users(b.who), NoAuthUser: b.who[anonymous].public,
 		MaxPayload: 1 << 20,
 	}
 	if err := b.Start(); err != nil {
@@ -195,7 +194,7 @@ func (b *Broker) URL() string {
 // Options make a connection one of the auth service's own: inside the process,
 // without the network, and as who. They survive Stop and Start.
 func (b *Broker) Options(who Identity) []nats.Option {
-	return []nats.Option{nats.InProcessServer(b), nats.UserInfo(string(who), b.passwords[who])}
+	return []nats.Option{nats.InProcessServer(b), nats.Nkey(b.who[who].public, b.who[who].pair.Sign)}
 }
 
 // InProcessConn is called by the client library on each attempt to connect. It

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 
 	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/events"
@@ -132,11 +133,24 @@ func TestAnyoneCanReadTheStreams(t *testing.T) {
 	}
 }
 
-func TestPasswordsAreNeeded(t *testing.T) {
+func TestStrangersAreRefused(t *testing.T) {
 	b := start(t)
-	_, err := nats.Connect(b.URL(), nats.UserInfo(string(broker.Publisher), "guess"))
-	if !errors.Is(err, nats.ErrAuthorization) {
-		t.Errorf("error %v, want an authorization violation", err)
+	key, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := key.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, credentials := range map[string]nats.Option{
+		"a key that is not known": nats.Nkey(stranger, key.Sign),
+		"a name and a password":   nats.UserInfo(string(broker.Publisher), "guess"),
+	} {
+		if nc, err := nats.Connect(b.URL(), credentials); !errors.Is(err, nats.ErrAuthorization) {
+			nc.Close()
+			t.Errorf("with %s: error %v, want an authorization violation", name, err)
+		}
 	}
 }
 

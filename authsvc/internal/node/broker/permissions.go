@@ -1,20 +1,47 @@
 package broker
 
 import (
+	"fmt"
+
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 
 	"github.com/authbus/authbus/events"
 )
 
-// anonymous is the user of every connection without credentials.
-const anonymous = "anonymous"
+// anonymous is who every connection without credentials is.
+const anonymous Identity = "anonymous"
 
-// users returns the three identities of the embedded broker.
-func users(passwords map[Identity]string) []*server.User {
-	return []*server.User{
-		{Username: string(Publisher), Password: passwords[Publisher]},
-		{Username: string(Answerer), Password: passwords[Answerer], Permissions: answering()},
-		{Username: anonymous, Permissions: public()},
+// credentials prove an identity: a key pair and its public name.
+type credentials struct {
+	public string
+	pair   nkeys.KeyPair
+}
+
+// newCredentials makes the credentials of each identity. Nobody ever signs as
+// anonymous.
+func newCredentials() (map[Identity]credentials, error) {
+	made := map[Identity]credentials{}
+	for _, who := range []Identity{Publisher, Answerer, anonymous} {
+		pair, err := nkeys.CreateUser()
+		if err != nil {
+			return nil, fmt.Errorf("making a key for %s: %w", who, err)
+		}
+		public, err := pair.PublicKey()
+		if err != nil {
+			return nil, fmt.Errorf("reading the key of %s: %w", who, err)
+		}
+		made[who] = credentials{public, pair}
+	}
+	return made, nil
+}
+
+// users returns what each identity may do.
+func users(made map[Identity]credentials) []*server.NkeyUser {
+	return []*server.NkeyUser{
+		{Nkey: made[Publisher].public},
+		{Nkey: made[Answerer].public, Permissions: answering()},
+		{Nkey: made[anonymous].public, Permissions: public()},
 	}
 }
 

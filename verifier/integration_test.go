@@ -1,0 +1,378 @@
+package verifier_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier"
+	"github.com/authbus/authbus/verifier/verifiertest"
+)
+
+// start starts an authority and a verifier that follows it.
+func start(t *testing.T, change func(*verifier.Config)) (*verifiertest.Authority, *verifier.Verifier) {
+	t.Helper()
+	a := verifiertest.Start(t, "orders")
+	c := a.Config()
+	c.MaxStale, c.RequestTimeout = 3*time.Second, 500*time.Millisecond
+	if change != nil {
+		change(&c)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	v, err := verifier.New(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	return a, v
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		}
+	}
+}
+
+func says(v *verifier.Verifier, token string, want error) bool {
+	_, err := v.Verify(context.Background(), token)
+	return errors.Is(err, want)
+}
+
+func TestALogoutReachesTheVerifier(t *testing.T) {
+	a, v := start(t, nil)
+	laptop, phone := a.Token(t, "ada"), a.Token(t, "ada")
+	if !says(v, laptop, nil) || !says(v, phone, nil) {
+		t.Fatal("good tokens are refused")
+	}
+	a.Revoke(t, laptop)
+	eventually(t, "the token is refused", func() bool { return says(v, laptop, verifier.ErrRevoked) })
+	if !says(v, phone, nil) {
+		t.Error("the other session is refused")
+	}
+	a.RevokeUser(t, "ada")
+	again := a.Token(t, "ada")
+	if !says(v, again, nil) {
+		t.Error("whoever logs in again at once is refused")
+	}
+	eventually(t, "the old session is refused", func() bool { return says(v, phone, verifier.ErrRevoked) })
+	if s := v.Stats(); s.LiveRecords != 2 || s.BadSignature != 0 {
+		t.Errorf("stats: %+v", s)
+	}
+}
+
+func TestABrokerRestart(t *testing.T) {
+	a, v := start(t, nil)
+	dead, alive := a.Token(t, "ada"), a.Token(t, "bob")
+	if !says(v, dead, nil) || !says(v, alive, nil) {
+		t.Fatal("good tokens are refused")
+	}
+	revoker := a.Server()
+	revoker.Revoke(t, events.ScopeToken, "t_warmup") // logs the admin in
+	revoker.StopBroker()
+	a.Revoke(t, dead)
+	eventually(t, "nothing can be decided", func() bool { return says(v, alive, verifier.ErrUnavailable) })
+	if says(v, dead, nil) {
+		t.Error("a revoked token is accepted past the bound")
+	}
+	revoker.StartBroker(t)
+	eventually(t, "the verifier has recovered", func() bool { return says(v, alive, nil) })
+	if !says(v, dead, verifier.ErrRevoked) {
+		t.Error("a token revoked during the outage is accepted after it")
+	}
+}
+
+// TestAPartition cuts the cable: no connection is closed.
+func TestAPartition(t *testing.T) {
+	a, v := start(t, nil)
+	dead, alive := a.Token(t, "ada"), a.Token(t, "bob")
+	if !says(v, dead, nil) || !says(v, alive, nil) {
+		t.Fatal("good tokens are refused")
+	}
+	a.Partition()
+	a.Revoke(t, dead)
+	acked := time.Now()
+	eventually(t, "the dead token is refused", func() bool { return !says(v, dead, nil) })
+	if late := time.Since(acked); late > 4*time.Second {
+		t.Errorf("refused %v after the acknowledgement; the bound is 3 s", late)
+	}
+	a.Heal()
+	eventually(t, "the verifier has recovered", func() bool { return says(v, alive, nil) })
+	if !says(v, dead, verifier.ErrRevoked) {
+		t.Error("the revoked token is accepted after the partition")
+	}
+}
+
+// TestARecreatedStreamHidesNothing is the case in which a consumer that resumes
+// by sequence misses every record.
+func TestARecreatedStreamHidesNothing(t *testing.T) {
+	a, v := start(t, nil)
+	token := a.Token(t, "ada")
+	s := a.Server()
+	s.RevokeMany(t, events.ScopeToken, ids(500))
+	eventually(t, "500 are applied", func() bool { return v.Stats().Revocations == 500 })
+	a.Partition()
+	s.DeleteFeed(t)
+	s.RevokeMany(t, events.ScopeToken, ids(999))
+	a.Revoke(t, token)
+	a.Heal()
+	eventually(t, "all 1,500 are applied", func() bool { return v.Stats().Revocations == 1500 && v.Stats().Fresh })
+	if !says(v, token, verifier.ErrRevoked) {
+		t.Error("the revoked token is accepted")
+	}
+}
+
+// TestARestoredDatabaseResurrectsNothing: what was revoked after the backup stays
+// revoked, and a new epoch opens.
+func TestARestoredDatabaseResurrectsNothing(t *testing.T) {
+	a, v := start(t, nil)
+	token := a.Token(t, "ada")
+	if !says(v, token, nil) {
+		t.Fatal("a good token is refused")
+	}
+	s := a.Server()
+	backup := s.Backup(t)
+	a.Revoke(t, token)
+	eventually(t, "the token is refused", func() bool { return says(v, token, verifier.ErrRevoked) })
+	epoch := v.Stats().Epoch
+	s.Restore(t, backup)
+	eventually(t, "the new epoch is followed", func() bool { return v.Stats().Epoch != epoch && v.Stats().Fresh })
+	if !says(v, token, verifier.ErrRevoked) {
+		t.Error("the revoked token is accepted")
+	}
+	if !says(v, a.Token(t, "ada"), nil) {
+		t.Error("a new token is refused")
+	}
+	// A verifier that starts now learns it from the authority alone.
+	late, err := verifier.New(t.Context(), a.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if !says(late, token, verifier.ErrRevoked) {
+		t.Error("the revoked token is accepted by a verifier that has just started")
+	}
+}
+
+// TestABurst revokes 100,000 ids, and real tokens among them, while others look.
+func TestABurst(t *testing.T) {
+	burst := 100_000
+	if testing.Short() {
+		burst = 5_000
+	}
+	a, v := start(t, func(c *verifier.Config) { c.MaxStale = 10 * time.Second })
+	s := a.Server()
+	s.Revoke(t, events.ScopeToken, "t_warmup")
+	tokens := make([]string, 20)
+	for i := range tokens {
+		tokens[i] = a.Token(t, fmt.Sprint("user", i))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	revoked := newAcknowledged()
+	var lookers sync.WaitGroup
+	lookers.Go(func() { revoked.look(ctx, t, v, tokens, 10*time.Second) })
+	for i := range tokens {
+		s.RevokeMany(t, events.ScopeToken, ids(burst/len(tokens)))
+		a.Revoke(t, tokens[i])
+		revoked.add(tokens[i])
+	}
+	eventually(t, "everything is applied", func() bool {
+		s := v.Stats()
+		return s.Revocations == int64(burst+len(tokens)+1) && s.Fresh
+	})
+	stop()
+	lookers.Wait()
+	for i, token := range tokens {
+		if !says(v, token, verifier.ErrRevoked) {
+			t.Errorf("token %d is accepted", i)
+		}
+	}
+	t.Logf("%+v", v.Stats())
+}
+
+// acknowledged notes when the revocation of a token was acknowledged.
+type acknowledged struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func newAcknowledged() *acknowledged { return &acknowledged{at: make(map[string]time.Time)} }
+
+func (a *acknowledged) add(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.at[token] = time.Now()
+}
+
+// look verifies the tokens over and over and fails the test if one is accepted
+// longer than the bound after its acknowledgement.
+func (a *acknowledged) look(ctx context.Context, t *testing.T, v *verifier.Verifier, tokens []string, bound time.Duration) {
+	tick := time.NewTicker(time.Millisecond) // leaves the machine to the others
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, token := range tokens {
+			began := time.Now()
+			if !says(v, token, nil) {
+				continue
+			}
+			a.mu.Lock()
+			at, known := a.at[token]
+			a.mu.Unlock()
+			if known && began.Sub(at) > bound {
+				t.Errorf("accepted %v after the acknowledgement", began.Sub(at))
+				return
+			}
+		}
+	}
+}
+
+// TestARedirectedReplyChangesNothing: whoever sends a request chooses where its
+// reply goes, the feed included.
+func TestARedirectedReplyChangesNothing(t *testing.T) {
+	a, v := start(t, nil)
+	token := a.Token(t, "ada")
+	attacker := a.Server().Connect(t)
+	js, err := jetstream.New(attacker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := feedLength(t, js)
+	for _, subject := range []string{
+		events.SubjectFresh, events.SubjectRange, events.SubjectStatus, events.SubjectKeys, events.SubjectVerify,
+		"$SRV.PING.authsvc", "$SRV.INFO.authsvc", "$SRV.STATS",
+	} {
+		for _, reply := range []string{"auth.revocations.token", "auth.events.login.succeeded.-"} {
+			if err := attacker.PublishRequest(subject, reply, []byte(`{"nonce":"x","token":"x","audience":"orders"}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := attacker.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	second := a.Token(t, "bob")
+	a.Revoke(t, second) // after all of the above on the same bus
+	eventually(t, "the real record arrives", func() bool { return says(v, second, verifier.ErrRevoked) })
+	if after := feedLength(t, js); after != before+1 {
+		t.Errorf("the feed has grown by %d, want 1", after-before)
+	}
+	if s := v.Stats(); !s.Fresh || s.Alarms != 0 || s.Revocations != 1 || !says(v, token, nil) {
+		t.Errorf("stats: %+v", s)
+	}
+}
+
+func feedLength(t *testing.T, js jetstream.JetStream) uint64 {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), events.StreamRevocations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream.CachedInfo().State.Msgs
+}
+
+// TestUnknownKeysCauseFewFetches sends 10,000 tokens, each of another kid.
+func TestUnknownKeysCauseFewFetches(t *testing.T) {
+	a, v := start(t, nil)
+	token := a.Token(t, "ada")
+	_, rest, _ := strings.Cut(token, ".")
+	before := v.Stats().KeyFetches
+	for range 10_000 {
+		if says(v, forgedHeader(rand.Text())+"."+rest, nil) {
+			t.Fatal("a forged token is accepted")
+		}
+	}
+	if n := v.Stats().KeyFetches - before; n > 3 {
+		t.Errorf("%d fetches", n)
+	}
+}
+
+func TestKeysByURL(t *testing.T) {
+	a, v := start(t, nil)
+	c := a.Config()
+	c.JWKSURL = a.Server().URL() + "/.well-known/jwks.json"
+	byURL, err := verifier.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer byURL.Close()
+	token := a.Token(t, "ada")
+	if !says(byURL, token, nil) || !says(v, token, nil) {
+		t.Fatal("a good token is refused")
+	}
+	a.Revoke(t, token)
+	eventually(t, "the token is refused", func() bool { return says(byURL, token, verifier.ErrRevoked) })
+}
+
+func TestNewSaysWhatItWaitsFor(t *testing.T) {
+	nc, err := nats.Connect("nats://127.0.0.1:1", nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = verifier.New(ctx, verifier.Config{Issuer: "https://auth.example", Audience: "orders", NATS: nc})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "fetching keys") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestConfigurationThatCannotBeRight(t *testing.T) {
+	_, err := verifier.New(t.Context(), verifier.Config{MaxStale: time.Second, Leeway: time.Hour, AcceptGrace: 1})
+	for _, field := range []string{"Issuer", "Audience", "NATS", "MaxStale", "Leeway", "AcceptGrace"} {
+		if err == nil || !strings.Contains(err.Error(), "Config."+field+" ") {
+			t.Errorf("the error does not name %s: %v", field, err)
+		}
+	}
+}
+
+// TestTheAuthServiceRestarts with everything in place: nobody notices for long.
+func TestTheAuthServiceRestarts(t *testing.T) {
+	a, v := start(t, nil)
+	dead, alive := a.Token(t, "ada"), a.Token(t, "bob")
+	a.Revoke(t, dead)
+	eventually(t, "the token is refused", func() bool { return says(v, dead, verifier.ErrRevoked) })
+	epoch := v.Stats().Epoch
+	a.Server().Restart(t, nil)
+	eventually(t, "the verifier is fresh", func() bool { return v.Stats().Staleness >= 0 && v.Stats().Staleness < time.Second })
+	if !says(v, dead, verifier.ErrRevoked) || !says(v, alive, nil) || v.Stats().Epoch != epoch {
+		t.Errorf("stats: %+v", v.Stats())
+	}
+}
+
+func ids(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = "t_" + strings.ToLower(rand.Text())
+	}
+	return list
+}
+
+func forgedHeader(kid string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA","typ":"at+jwt","kid":"` + kid + `"}`))
+}
