@@ -63,8 +63,9 @@ func Start(t testing.TB, c Config) *Server {
 	s.config = node.Config{
 		Listen: "127.0.0.1:0", DatabaseURL: "sqlite:" + s.database(),
 		MasterKeyFile: filepath.Join(s.dir, "master.key"),
-		Embedded:      &node.Embedded{Dir: filepath.Join(s.dir, "nats"), Listen: "127.0.0.1:0"},
-		Audiences:     c.Audiences, AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace, Log: c.Log,
+		// No test cuts the power: syncing each message would only make them slow.
+		Embedded:  &node.Embedded{Dir: filepath.Join(s.dir, "nats"), Listen: "127.0.0.1:0", SyncInterval: time.Minute},
+		Audiences: c.Audiences, AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace, Log: c.Log,
 	}
 	s.start(t)
 	t.Cleanup(func() {

@@ -60,6 +60,8 @@ type Embedded struct {
 	Dir string
 	// Listen is host:port; default 127.0.0.1:4222. Port 0 takes a free one.
 	Listen string
+	// SyncInterval is how often the broker syncs to disk; default: every message.
+	SyncInterval time.Duration
 }
 
 // normalize puts the defaults in place and names every field that cannot be

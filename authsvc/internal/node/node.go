@@ -117,7 +117,7 @@ func (n *Node) connect(context.Context) (err error) {
 	publisher := bus.Target{URL: n.config.NATSURL, Credentials: n.config.PublisherCredentials}
 	answerer := bus.Target{URL: n.config.NATSURL, Credentials: n.config.AnswererCredentials}
 	if e := n.config.Embedded; e != nil {
-		n.broker, err = broker.Start(broker.Config{Dir: e.Dir, Listen: e.Listen, Log: n.config.Log})
+		n.broker, err = broker.Start(broker.Config{Dir: e.Dir, Listen: e.Listen, SyncInterval: e.SyncInterval, Log: n.config.Log})
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,8 @@
 //
 // # Durability
 //
-// Every message is synced to disk before it is acknowledged. nats-server's own
+// Unless told otherwise, every message is synced to disk before it is
+// acknowledged. nats-server's own
 // default syncs every two minutes, and a lone broker has no replica that would
 // survive a power cut. The database remains the truth even so.
 //
@@ -58,6 +59,9 @@ type Config struct {
 	// Listen is host:port; empty means DefaultListen. Port 0 takes a free one,
 	// which the broker then keeps over Stop and Start.
 	Listen string
+	// SyncInterval is how often data are synced to disk; 0 means that each
+	// message is, before it is acknowledged.
+	SyncInterval time.Duration
 	// Log takes what nats-server warns of; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -92,7 +96,7 @@ func Start(cfg Config) (*Broker, error) {
 	b.opts = &server.Options{
 		ServerName: "authsvc-embedded", // fixed: the name is part of JetStream's identity
 		Host:       host, Port: port,
-		JetStream: true, StoreDir: cfg.Dir, SyncAlways: true,
+		JetStream: true, StoreDir: cfg.Dir, SyncAlways: cfg.SyncInterval == 0, SyncInterval: cfg.SyncInterval,
 		NoSigs: true, DisableShortFirstPing: true,
 		Nkeys: users(b.who), NoAuthUser: b.who[anonymous].public,
 		MaxPayload: 1 << 20,
