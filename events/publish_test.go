@@ -70,8 +70,12 @@ func TestPublishRevocation(t *testing.T) {
 	t.Parallel()
 	b := eventstest.NewBroker(t)
 	js := b.Streams(t)
-	live, err := b.Connect(t).SubscribeSync(events.SubjectRevocations)
+	nc := b.Connect(t)
+	live, err := nc.SubscribeSync(events.SubjectRevocations)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	public, private := feedKey('a')
