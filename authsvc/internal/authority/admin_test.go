@@ -209,11 +209,17 @@ func TestRevokeRefusesWhatCannotBe(t *testing.T) {
 	admin := w.admin()
 	feed := w.keys.FeedKeys()[0].ID
 	for _, r := range []authority.RevokeRequest{
-		{Scope: "planet", ID: "x"}, {Scope: events.ScopeEveryone, ID: "x"}, {Scope: events.ScopeToken},
-		{Scope: events.ScopeUser, ID: "a.b"}, {Scope: events.ScopeUser, ID: ">"}, {Scope: events.ScopeSession, ID: "a b"},
-		{Scope: events.ScopeToken, ID: strings.Repeat("t", 257)}, {Scope: events.ScopeKey, ID: "k\x00"},
+		{Scope: "planet", ID: "x"},
+		{Scope: events.ScopeEveryone, ID: "x"},
+		{Scope: events.ScopeToken},
+		{Scope: events.ScopeUser, ID: "a.b"},
+		{Scope: events.ScopeUser, ID: ">"},
+		{Scope: events.ScopeSession, ID: "a b"},
+		{Scope: events.ScopeToken, ID: strings.Repeat("t", 257)},
+		{Scope: events.ScopeKey, ID: "k\x00"},
 		{Scope: events.ScopeKey, ID: feed},
-		{Scope: events.ScopeToken, ID: "t_1", Reason: "a\nb"}, {Scope: events.ScopeToken, ID: "t_1", Reason: strings.Repeat("ü", 257)},
+		{Scope: events.ScopeToken, ID: "t_1", Reason: "a\nb"},
+		{Scope: events.ScopeToken, ID: "t_1", Reason: strings.Repeat("ü", 257)},
 	} {
 		_, err := w.Revoke(w.ctx(), admin, r)
 		w.wantCode(err, authority.CodeInvalidInput, fmt.Sprintf("%s %q", r.Scope, r.ID))
@@ -263,14 +269,14 @@ func TestKillKeySparesNewTokens(t *testing.T) {
 func TestSessionsOfAnAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
-		admin := w.admin()
+		w.admin()
 		sub := w.register("alice").Sub
 		first := w.login("alice")
 		time.Sleep(time.Second)
 		second := w.login("alice")
 		time.Sleep(89 * 24 * time.Hour / 8)
 		w.refresh(second.RefreshToken)
-		admin = w.claims(w.login("root"))
+		admin := w.claims(w.login("root"))
 		live, err := w.AccountSessions(w.ctx(), admin, sub)
 		w.must(err)
 		if len(live) != 2 || live[0].SID != first.SID || live[1].SID != second.SID || live[0].Current || live[1].Address != home {

@@ -12,12 +12,14 @@ import (
 // databases runs a benchmark on both databases, with passwords hashed as in
 // production.
 func databases(b *testing.B, run func(b *testing.B, w *world)) {
+	b.Helper()
 	b.Run("SQLite", func(b *testing.B) { run(b, newWorld(b, nil)) })
 	b.Run("PostgreSQL", func(b *testing.B) { run(b, newWorldAt(b, storetest.Postgres(b), nil)) })
 }
 
 func BenchmarkLogin(b *testing.B) {
 	databases(b, func(b *testing.B, w *world) {
+		b.Helper()
 		hasher, err := password.NewHasher(password.HasherConfig{Waiting: 10_000})
 		w.must(err)
 		w.Authority, err = authority.New(w.config, w.db, w.keys, hasher, nil)
@@ -34,6 +36,7 @@ func BenchmarkLogin(b *testing.B) {
 // BenchmarkLoginWithoutHashing is the rest of a login.
 func BenchmarkLoginWithoutHashing(b *testing.B) {
 	databases(b, func(b *testing.B, w *world) {
+		b.Helper()
 		w.register("alice")
 		b.SetParallelism(32)
 		b.RunParallel(func(p *testing.PB) {
@@ -46,6 +49,7 @@ func BenchmarkLoginWithoutHashing(b *testing.B) {
 
 func BenchmarkRefresh(b *testing.B) {
 	databases(b, func(b *testing.B, w *world) {
+		b.Helper()
 		w.register("alice")
 		b.SetParallelism(32)
 		b.RunParallel(func(p *testing.PB) {
@@ -59,6 +63,7 @@ func BenchmarkRefresh(b *testing.B) {
 
 func BenchmarkRevoke(b *testing.B) {
 	databases(b, func(b *testing.B, w *world) {
+		b.Helper()
 		admin := w.admin()
 		b.SetParallelism(32)
 		b.RunParallel(func(p *testing.PB) {
@@ -74,6 +79,7 @@ func BenchmarkRevoke(b *testing.B) {
 
 func BenchmarkAuthenticate(b *testing.B) {
 	databases(b, func(b *testing.B, w *world) {
+		b.Helper()
 		w.register("alice")
 		raw := w.login("alice").AccessToken.Reveal()
 		b.RunParallel(func(p *testing.PB) {

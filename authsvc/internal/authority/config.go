@@ -88,14 +88,14 @@ func (c Config) check() error {
 	}
 	for i, audience := range c.Audiences {
 		if audience == "" || len(audience) > 64 || strings.ContainsAny(audience, " \t\r\n") {
-			return fmt.Errorf("Audiences: %q is not the name of a service", audience)
+			return fmt.Errorf("field Audiences: %q is not the name of a service", audience)
 		}
 		if slices.Contains(c.Audiences[:i], audience) {
-			return fmt.Errorf("Audiences: %q is there twice", audience)
+			return fmt.Errorf("field Audiences: %q is there twice", audience)
 		}
 	}
 	if c.MaxSessionsPerUser < 1 {
-		return errors.New("MaxSessionsPerUser: must be at least 1")
+		return errors.New("field MaxSessionsPerUser: must be at least 1")
 	}
 	durations := []struct {
 		name                string
@@ -109,7 +109,7 @@ func (c Config) check() error {
 	}
 	for _, d := range durations {
 		if d.value < d.lowest || d.value > d.most {
-			return fmt.Errorf("%s: %v is not within %v and %v", d.name, d.value, d.lowest, d.most)
+			return fmt.Errorf("field %s: %v is not within %v and %v", d.name, d.value, d.lowest, d.most)
 		}
 	}
 	return nil
@@ -120,11 +120,11 @@ func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	switch {
 	case issuer == "":
-		return errors.New("Issuer: is required")
+		return errors.New("field Issuer: is required")
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("Issuer: %q is not an http or https URL", issuer)
+		return fmt.Errorf("field Issuer: %q is not an http or https URL", issuer)
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(issuer, "?#"):
-		return fmt.Errorf("Issuer: %q has a query, a fragment or a user", issuer)
+		return fmt.Errorf("field Issuer: %q has a query, a fragment or a user", issuer)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ const (
 	CodeAccountExists Code = "account_exists"
 	// CodeInvalidCredentials is the one answer to an unknown account, a wrong
 	// password, an account that is disabled or has failed too often.
-	CodeInvalidCredentials Code = "invalid_credentials"
+	CodeInvalidCredentials Code = "invalid_credentials" //nolint:gosec // a code
 	// CodeThrottled means that the address, or the account of a user who is
 	// logged in, has failed too often: RetryAfter says when to try again.
 	CodeThrottled Code = "throttled"
@@ -46,8 +46,6 @@ const (
 	CodeInvalidBootstrapSecret Code = "invalid_bootstrap_secret"
 	// CodeAdminExists means that there is an admin already.
 	CodeAdminExists Code = "admin_exists"
-	// CodeKeyPending means that a new key is on its way already.
-	CodeKeyPending Code = "key_pending"
 )
 
 // Error is a refusal. Code and Message are for the caller; Reason and Err are not.
@@ -101,14 +99,13 @@ func notFound(what string) error {
 
 // The reasons of refusals that the token package does not name.
 const (
-	reasonUnknown      = "unknown"
-	reasonAhead        = "rev_ahead"
-	reasonRevoked      = "revoked"
-	reasonInactive     = "account_inactive"
-	reasonSessionOver  = "session_over"
-	reasonReuse        = "reuse"
-	reasonOtherClient  = "client_mismatch"
-	reasonNotAnAdmin   = "not_admin"
-	reasonLoginTooOld  = "login_too_old"
-	reasonPasswordRace = "password_changed"
+	reasonUnknown     = "unknown"
+	reasonAhead       = "rev_ahead"
+	reasonRevoked     = "revoked"
+	reasonInactive    = "account_inactive"
+	reasonSessionOver = "session_over"
+	reasonReuse       = "reuse"
+	reasonOtherClient = "client_mismatch"
+	reasonNotAnAdmin  = "not_admin"
+	reasonLoginTooOld = "login_too_old"
 )

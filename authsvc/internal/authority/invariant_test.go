@@ -35,74 +35,106 @@ func endings() []ending {
 		}
 	}
 	return []ending{
-		{name: "logout", want: []events.Type{events.TypeSessionEnded},
+		{
+			name: "logout", want: []events.Type{events.TypeSessionEnded},
 			do: func(w *world, _, c *token.Claims, _ *authority.Tokens) (authority.Ack, error) {
 				return w.Logout(w.ctx(), c)
-			}},
-		{name: "user ends the session", want: []events.Type{events.TypeSessionEnded},
+			},
+		},
+		{
+			name: "user ends the session", want: []events.Type{events.TypeSessionEnded},
 			do: func(w *world, _, c *token.Claims, _ *authority.Tokens) (authority.Ack, error) {
 				return w.EndSession(w.ctx(), c, c.SessionID)
-			}},
-		{name: "user logs out everywhere", want: []events.Type{events.TypeUserRevoked},
+			},
+		},
+		{
+			name: "user logs out everywhere", want: []events.Type{events.TypeUserRevoked},
 			do: func(w *world, _, c *token.Claims, _ *authority.Tokens) (authority.Ack, error) {
 				ack, _, err := w.EndAll(w.ctx(), c, false)
 				return ack, err
-			}},
-		{name: "user logs out everywhere but here", want: []events.Type{events.TypeUserRevoked}, kept: true,
+			},
+		},
+		{
+			name: "user logs out everywhere but here", want: []events.Type{events.TypeUserRevoked}, kept: true,
 			do: func(w *world, _, c *token.Claims, tokens *authority.Tokens) (authority.Ack, error) {
 				ack, fresh, err := w.EndAll(w.ctx(), c, true)
 				tokens.AccessToken = fresh.AccessToken
 				return ack, err
-			}},
-		{name: "user changes the password", kept: true,
+			},
+		},
+		{
+			name: "user changes the password", kept: true,
 			want: []events.Type{events.TypeUserRevoked, events.TypePasswordChanged},
 			do: func(w *world, _, c *token.Claims, tokens *authority.Tokens) (authority.Ack, error) {
 				ack, fresh, err := w.ChangePassword(w.ctx(), c,
 					authority.PasswordChange{Current: goodPassword, New: newPassword}, authority.Meta{Address: home})
 				tokens.AccessToken = fresh.AccessToken
 				return ack, err
-			}},
-		{name: "user deletes the account", want: []events.Type{events.TypeUserRevoked, events.TypeAccountDeleted},
+			},
+		},
+		{
+			name: "user deletes the account", want: []events.Type{events.TypeUserRevoked, events.TypeAccountDeleted},
 			do: func(w *world, _, c *token.Claims, _ *authority.Tokens) (authority.Ack, error) {
 				return w.DeleteAccount(w.ctx(), c, goodPassword, authority.Meta{Address: home})
-			}},
-		{name: "admin disables the account", want: []events.Type{events.TypeUserRevoked, events.TypeAccountDisabled},
+			},
+		},
+		{
+			name: "admin disables the account", want: []events.Type{events.TypeUserRevoked, events.TypeAccountDisabled},
 			do: func(w *world, admin, c *token.Claims, _ *authority.Tokens) (authority.Ack, error) {
 				return w.Disable(w.ctx(), admin, c.Subject, "test")
-			}},
-		{name: "admin ends the session", want: []events.Type{events.TypeSessionRevoked},
+			},
+		},
+		{
+			name: "admin ends the session", want: []events.Type{events.TypeSessionRevoked},
 			do: func(w *world, admin, c *token.Claims, _ *authority.Tokens) (authority.Ack, error) {
 				return w.AdminEndSession(w.ctx(), admin, c.SessionID, "test")
-			}},
-		{name: "admin revokes the token", want: []events.Type{events.TypeTokenRevoked}, onlyToken: true,
-			do: revoke(events.ScopeToken, func(c *token.Claims) string { return c.ID })},
-		{name: "admin revokes the session", want: []events.Type{events.TypeSessionRevoked},
-			do: revoke(events.ScopeSession, func(c *token.Claims) string { return c.SessionID })},
-		{name: "admin revokes the user", want: []events.Type{events.TypeUserRevoked},
-			do: revoke(events.ScopeUser, func(c *token.Claims) string { return c.Subject })},
-		{name: "admin revokes everyone", want: []events.Type{events.TypeEveryoneRevoked},
-			do: revoke(events.ScopeEveryone, func(*token.Claims) string { return "" })},
-		{name: "admin revokes the key", onlyToken: true,
+			},
+		},
+		{
+			name: "admin revokes the token", want: []events.Type{events.TypeTokenRevoked}, onlyToken: true,
+			do: revoke(events.ScopeToken, func(c *token.Claims) string { return c.ID }),
+		},
+		{
+			name: "admin revokes the session", want: []events.Type{events.TypeSessionRevoked},
+			do: revoke(events.ScopeSession, func(c *token.Claims) string { return c.SessionID }),
+		},
+		{
+			name: "admin revokes the user", want: []events.Type{events.TypeUserRevoked},
+			do: revoke(events.ScopeUser, func(c *token.Claims) string { return c.Subject }),
+		},
+		{
+			name: "admin revokes everyone", want: []events.Type{events.TypeEveryoneRevoked},
+			do: revoke(events.ScopeEveryone, func(*token.Claims) string { return "" }),
+		},
+		{
+			name: "admin revokes the key", onlyToken: true,
 			want: []events.Type{events.TypeKeyRevoked, events.TypeKeyPublished, events.TypeKeyActivated},
-			do:   revoke(events.ScopeKey, func(c *token.Claims) string { return c.KeyID })},
-		{name: "service revokes the access token", want: []events.Type{events.TypeTokenRevoked}, onlyToken: true,
+			do:   revoke(events.ScopeKey, func(c *token.Claims) string { return c.KeyID }),
+		},
+		{
+			name: "service revokes the access token", want: []events.Type{events.TypeTokenRevoked}, onlyToken: true,
 			do: func(w *world, _, _ *token.Claims, tokens *authority.Tokens) (authority.Ack, error) {
 				ack, err := w.RevokeToken(w.ctx(), service, tokens.AccessToken, "")
 				return *ack, err
-			}},
-		{name: "service revokes the refresh token", want: []events.Type{events.TypeSessionRevoked},
+			},
+		},
+		{
+			name: "service revokes the refresh token", want: []events.Type{events.TypeSessionRevoked},
 			do: func(w *world, _, _ *token.Claims, tokens *authority.Tokens) (authority.Ack, error) {
 				ack, err := w.RevokeToken(w.ctx(), service, tokens.RefreshToken, "")
 				return *ack, err
-			}},
-		{name: "a refresh token is used again", want: []events.Type{events.TypeSessionRefreshed, events.TypeSessionReuseDetected},
+			},
+		},
+		{
+			name: "a refresh token is used again", want: []events.Type{events.TypeSessionRefreshed, events.TypeSessionReuseDetected},
 			do: func(w *world, _, _ *token.Claims, tokens *authority.Tokens) (authority.Ack, error) {
 				w.refresh(tokens.RefreshToken)
 				time.Sleep(11 * time.Second)
 				_, err := w.tryRefresh(tokens.RefreshToken)
 				w.wantCode(err, authority.CodeInvalidGrant, "reuse")
 				return authority.Ack{}, nil
-			}},
+			},
+		},
 	}
 }
 

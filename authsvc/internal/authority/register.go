@@ -64,8 +64,7 @@ func (a *Authority) createAccount(tx *store.Tx, fresh *store.Account) error {
 // registrationError does not say which name is taken: of an e-mail address that
 // would tell anybody who has an account.
 func registrationError(err error) error {
-	var taken *store.NameTakenError
-	if errors.As(err, &taken) {
+	if taken, ok := errors.AsType[*store.NameTakenError](err); ok {
 		return &Error{
 			Code: CodeAccountExists, Message: "the user name or the e-mail address is in use",
 			Reason: taken.Field + "_taken", Err: err,

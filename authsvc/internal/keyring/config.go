@@ -58,17 +58,17 @@ func (c Config) withDefaults() (Config, error) {
 func (c Config) check() error {
 	switch {
 	case c.Issuer == "":
-		return errors.New("Issuer: is required")
+		return errors.New("field Issuer: is required")
 	case c.Master == MasterKey{}:
-		return errors.New("Master: is required")
+		return errors.New("field Master: is required")
 	case c.alg() != token.AlgEdDSA && c.alg() != token.AlgES256 && c.alg() != token.AlgRS256:
-		return fmt.Errorf("Algorithm: %q is not EdDSA, ES256 or RS256", c.Algorithm)
+		return fmt.Errorf("field Algorithm: %q is not EdDSA, ES256 or RS256", c.Algorithm)
 	case c.Overlap < 0:
-		return fmt.Errorf("Overlap: %v is negative", c.Overlap)
+		return fmt.Errorf("field Overlap: %v is negative", c.Overlap)
 	case c.RotateEvery < c.Overlap:
-		return fmt.Errorf("RotateEvery: %v is shorter than the overlap of %v", c.RotateEvery, c.Overlap)
+		return fmt.Errorf("field RotateEvery: %v is shorter than the overlap of %v", c.RotateEvery, c.Overlap)
 	case c.ReloadEvery < 0:
-		return fmt.Errorf("ReloadEvery: %v is negative", c.ReloadEvery)
+		return fmt.Errorf("field ReloadEvery: %v is negative", c.ReloadEvery)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func TestMasterKeyFile(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("files were left behind: %v %v", left, err)
 	}
-	if err := os.Chmod(path, 0o640); err != nil { //nolint:gosec // the point of the test
+	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := keyring.LoadOrCreateMasterKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
