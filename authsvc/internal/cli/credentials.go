@@ -135,7 +135,7 @@ func (k *credentials) change(f func(map[string]login) error) error {
 
 // replace writes the file anew. os.CreateTemp makes it 0600 from its first byte.
 func (k *credentials) replace(all map[string]login) error {
-	content, err := json.MarshalIndent(all, "", "  ")
+	content, err := json.MarshalIndent(all, "", "  ") //nolint:gosec // to keep the tokens is what the file is for
 	if err != nil {
 		return fmt.Errorf("encoding the tokens: %w", err)
 	}

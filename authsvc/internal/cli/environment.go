@@ -7,7 +7,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// environment gives flags their values from AUTHSVC_… variables. kong would ask
+// environment gives flags their values from AUTHSVC_… variables; an empty one
+// counts as not set. kong would ask
 // the process itself; taking what Run was given keeps Run testable.
 type environment []string
 
@@ -25,8 +26,8 @@ func (e environment) Validate(app *kong.Application) error {
 		return next(nil)
 	})
 	for _, entry := range e {
-		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, variablePrefix) && !known[name] {
+		name, value, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, variablePrefix) && value != "" && !known[name] {
 			return fmt.Errorf("the environment variable %s is not known", name)
 		}
 	}
@@ -43,7 +44,7 @@ func addVariables(known map[string]bool, n *kong.Node) {
 func (e environment) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	name := variable(flag)
 	for _, entry := range e {
-		if value, ok := strings.CutPrefix(entry, name+"="); ok && name != "" {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok && name != "" && value != "" {
 			return value, nil
 		}
 	}

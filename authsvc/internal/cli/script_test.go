@@ -65,7 +65,7 @@ func TestScripts(t *testing.T) {
 type serviceKey struct{}
 
 func addUsers(ts *testscript.TestScript, _ bool, names []string) {
-	s := ts.Value(serviceKey{}).(*service) //nolint:errcheck // set in Setup
+	s := ts.Value(serviceKey{}).(*service)
 	ctx := context.Background()
 	for _, name := range names {
 		_, err := s.client.Register(ctx, wire.RegisterRequest{
@@ -88,7 +88,7 @@ func addUsers(ts *testscript.TestScript, _ bool, names []string) {
 }
 
 func checkAlive(ts *testscript.TestScript, neg bool, names []string) {
-	s := ts.Value(serviceKey{}).(*service) //nolint:errcheck // set in Setup
+	s := ts.Value(serviceKey{}).(*service)
 	for _, name := range names {
 		_, err := s.authority.Authenticate(context.Background(), s.tokens[name].AccessToken)
 		if alive := err == nil; alive == neg {

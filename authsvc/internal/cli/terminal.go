@@ -31,8 +31,7 @@ const maxInput = 64 << 10
 func (t *terminal) fail(err error, asJSON bool) int {
 	if asJSON {
 		var doc any = failure{Code: "failed", Detail: err.Error()}
-		var refused *client.Problem
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*client.Problem](err); ok {
 			doc = refused.Problem
 		}
 		if encoded, errJSON := json.Marshal(doc); errJSON == nil {

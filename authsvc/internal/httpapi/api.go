@@ -79,7 +79,7 @@ func New(cfg Config) http.Handler {
 	}
 	for _, rt := range a.routes() {
 		a.mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) {
-			a.serve(w.(*exchange), r, rt) //nolint:errcheck // ServeHTTP hands over nothing else
+			a.serve(w.(*exchange), r, rt) // ServeHTTP hands over nothing else
 		})
 	}
 	return a

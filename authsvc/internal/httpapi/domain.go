@@ -29,7 +29,6 @@ var statuses = map[authority.Code]int{
 	authority.CodeInvalidBootstrapSecret:     http.StatusUnauthorized,
 	authority.CodeAdminExists:                http.StatusConflict,
 	authority.CodeTokenNotYours:              http.StatusForbidden,
-	authority.CodeKeyPending:                 http.StatusConflict,
 }
 
 // domainProblem returns the problem that a domain error is, or nil for an error
@@ -87,8 +86,7 @@ func below(err error) error {
 	if err == nil || domainProblem(err) != nil || errors.As(err, &panicked) {
 		return err
 	}
-	var p *problem
-	if errors.As(err, &p) {
+	if _, ok := errors.AsType[*problem](err); ok {
 		return err
 	}
 	return errNotReady.with(err)

@@ -66,10 +66,10 @@ func (x *exchange) fail(err error, oauth bool) {
 // recovered turns a panic into an answer and a log line. It must be deferred.
 func (x *exchange) recovered(log *slog.Logger) {
 	p := recover()
-	switch {
-	case p == nil:
+	switch p {
+	case nil:
 		return
-	case p == http.ErrAbortHandler: //nolint:errorlint // the documented sentinel, never wrapped
+	case http.ErrAbortHandler:
 		panic(p)
 	}
 	log.Error("a request made the service panic", "request_id", x.requestID, "route", x.route,

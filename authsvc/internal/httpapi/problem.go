@@ -78,8 +78,7 @@ func (p *problem) with(cause error) *problem {
 // asProblem turns any error into what a caller may know of it. An error that no
 // rule knows is internal, and none of its words reach the caller.
 func asProblem(err error) *problem {
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
 	if p := domainProblem(err); p != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -174,9 +175,7 @@ func (w *world) send(t *testing.T, r request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.header)
 	resp, err := w.http.Do(req)
 	if err != nil {
 		t.Fatal(err)
