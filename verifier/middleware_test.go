@@ -47,8 +47,12 @@ func TestMiddlewareAnswersAsRFC6750Says(t *testing.T) {
 			{"garbage", []string{"Bearer x"}, 401, "invalid_token", again},
 			{"a tampered token", []string{"Bearer " + good[:len(good)-2] + "AA"}, 401, "invalid_token", again},
 			{"a revoked token", []string{"Bearer " + revoked}, 401, "invalid_token", again},
-			{"two credentials", []string{"Bearer " + good, "Bearer " + good}, 400, "invalid_request",
-				`Bearer error="invalid_request", error_description="more than one credential"`},
+			{
+				"two credentials",
+				[]string{"Bearer " + good, "Bearer " + good},
+				400, "invalid_request",
+				`Bearer error="invalid_request", error_description="more than one credential"`,
+			},
 		} {
 			w := call(c.headers...)
 			if w.Code != c.status || w.Header().Get("WWW-Authenticate") != c.challenge {

@@ -235,8 +235,7 @@ func newBubbleVerifier(t testing.TB, log *memoryLog, change func(*Config)) *Veri
 
 // verdict names an outcome of Verify, for tables.
 func verdict(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return fmt.Sprintf("%v: %s", e.Err, e.Reason)
 	}
 	if err == nil {

@@ -157,8 +157,7 @@ func (v *Verifier) admit(ctx context.Context, raw string, now time.Time) (*cache
 		return nil, &Error{Err: ErrNoToken, Reason: ReasonNoToken}
 	}
 	claims, err := v.profile.Verify(raw, v.keys.tokens(), now)
-	var refused *token.Error
-	if errors.As(err, &refused) && refused.Reason == token.ReasonUnknownKID {
+	if refused, ok := errors.AsType[*token.Error](err); ok && refused.Reason == token.ReasonUnknownKID {
 		if err := v.keys.demand(ctx); err != nil {
 			return nil, unavailable(ReasonKeysUnknown, err.Error())
 		}
@@ -309,8 +308,7 @@ func noAnswer(err error) error {
 
 // asError makes a refusal of the token package one of this package.
 func asError(err error) error {
-	var own *Error
-	if errors.As(err, &own) {
+	if _, own := errors.AsType[*Error](err); own {
 		return err
 	}
 	return refusal(err)
@@ -318,7 +316,7 @@ func asError(err error) error {
 
 func (v *Verifier) accepted(t *cachedToken) {
 	// Addresses of entries differ enough above their alignment to spread the stripes.
-	stripe := uintptr(unsafe.Pointer(t)) >> 8 % uintptr(len(v.counters.accepted))
+	stripe := uintptr(unsafe.Pointer(t)) >> 8 % uintptr(len(v.counters.accepted)) //nolint:gosec // only a number: never turned back
 	v.counters.accepted[stripe].Add(1)
 }
 

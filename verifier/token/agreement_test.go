@@ -63,7 +63,7 @@ func encodingJSONClaims(t *testing.T, payload []byte) *Claims {
 	}
 	c := &Claims{
 		Issuer: str("iss"), Subject: str("sub"), Audience: texts("aud"), ExpiresAt: num("exp"), IssuedAt: num("iat"), NotBefore: num("nbf"), ID: str("jti"),
-		SessionID: str("sid"), ClientID: str("client_id"), Roles: texts("roles"), AuthTime: num("auth_time"), Rev: uint64(num("rev")), //nolint:gosec // never negative
+		SessionID: str("sid"), ClientID: str("client_id"), Roles: texts("roles"), AuthTime: num("auth_time"), Rev: uint64(num("rev")),
 	}
 	if aud, ok := m["aud"].(string); ok {
 		c.Audience = []string{aud}

@@ -116,7 +116,7 @@ func decode(dst []byte, s string) []byte {
 	n := 0
 	for ; len(s) >= 4; s = s[4:] {
 		v := uint32(sextets[s[0]])<<18 | uint32(sextets[s[1]])<<12 | uint32(sextets[s[2]])<<6 | uint32(sextets[s[3]])
-		dst[n], dst[n+1], dst[n+2] = byte(v>>16), byte(v>>8), byte(v) //nolint:gosec // three bytes of 24 bits
+		dst[n], dst[n+1], dst[n+2] = byte(v>>16), byte(v>>8), byte(v)
 		n += 3
 	}
 	if len(s) >= 2 {

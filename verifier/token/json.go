@@ -151,11 +151,11 @@ func (s *scanner) name(base int) (string, fault) {
 		}
 	}
 	if v.escaped {
-		s.names[s.open] = place{int32(len(s.decoded)), -1} //nolint:gosec // documents are below 2 GiB
+		s.names[s.open] = place{int32(len(s.decoded)), -1}
 		s.decoded = append(s.decoded, name)
 	} else {
 		end := s.pos - 1
-		s.names[s.open] = place{int32(end - len(v.raw)), int32(end)} //nolint:gosec // as above
+		s.names[s.open] = place{int32(end - len(v.raw)), int32(end)}
 	}
 	s.open++
 	return name, faultNone

@@ -185,7 +185,7 @@ func (r *reading) integer(claim string, v value, n need) uint64 {
 }
 
 func (r *reading) seconds(claim string, v value, n need) int64 {
-	return int64(r.integer(claim, v, n)) //nolint:gosec // at most 2^53-1
+	return int64(r.integer(claim, v, n))
 }
 
 // lists reads aud, scope and roles into one allocation.

@@ -31,7 +31,7 @@ func TestVectorsAreAsMade(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if onDisk, err := os.ReadFile(path); err != nil || !bytes.Equal(onDisk, doc) { //nolint:gosec // the test's own data
+		if onDisk, err := os.ReadFile(path); err != nil || !bytes.Equal(onDisk, doc) {
 			t.Errorf("%s is not what its recipes make (%v): run go test with -update", path, err)
 		}
 	}
