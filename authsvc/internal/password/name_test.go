@@ -3,6 +3,7 @@ package password_test
 import (
 	"errors"
 	"testing"
+	"unicode"
 
 	"github.com/authbus/authbus/authsvc/internal/password"
 )
@@ -79,7 +80,10 @@ func TestFoldNameRefuses(t *testing.T) {
 
 // A key is its own key: else two spellings of one name could both be taken.
 func TestFoldNameIsStable(t *testing.T) {
-	for r := range rune(0x30000) { // beyond are only ideographs and what is refused
+	for r := range rune(0x20000) { // beyond are only ideographs and what is refused
+		if unicode.In(r, unicode.Han, unicode.Hangul, unicode.Tangut, unicode.Yi) {
+			continue // many, and without case
+		}
 		for _, name := range []string{string(r), "\u03b1\u0345" + string(r), "e\u0323" + string(r) + "\u0345"} {
 			checkStable(t, name)
 		}

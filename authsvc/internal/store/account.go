@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,12 +39,7 @@ type Account struct {
 
 // HasRole reports whether the account has a role.
 func (a Account) HasRole(role string) bool {
-	for _, r := range a.Roles {
-		if r == role {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(a.Roles, role)
 }
 
 const accountColumns = `a.sub, a.username, a.username_key, a.email, a.email_key, a.password_hash, a.roles, a.status,
@@ -60,7 +56,9 @@ func (s *accountScan) fields() []any {
 	a := &s.account
 	return []any{
 		&a.Sub, &a.Username, &s.usernameKey, &a.Email, &s.emailKey, &a.PasswordHash, &s.roles, &a.Status,
-		&a.RevokedRev, moment{&a.CreatedAt}, moment{&a.UpdatedAt},
+		&a.RevokedRev,
+		moment{&a.CreatedAt},
+		moment{&a.UpdatedAt},
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // sql.Tx, because the statements prepared on the connection outlive it: a sql.Tx
 // would prepare them anew each time.
 type batch struct {
-	ctx     context.Context //nolint:containedctx // lives as long as the transaction
+	ctx     context.Context // ends with the transaction
 	session *session
 	head    Head
 	began   Head
@@ -40,7 +40,7 @@ func (b *batch) query(query string, args []any) (*sql.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stmt.QueryContext(b.ctx, args...) //nolint:sqlclosecheck,rowserrcheck // the caller reads and closes
+	return stmt.QueryContext(b.ctx, args...)
 }
 
 func (b *batch) lockHead(locker string) error {

@@ -20,6 +20,7 @@ func benchmarkBoth(b *testing.B, bench func(b *testing.B, db *store.DB)) {
 func BenchmarkRevoke(b *testing.B) {
 	revoke := func(db *store.DB) error { return db.Write(context.Background(), emitAfterRevoking("u_a")) }
 	benchmarkBoth(b, func(b *testing.B, db *store.DB) {
+		b.Helper()
 		b.Run("callers=1", func(b *testing.B) {
 			for b.Loop() {
 				if err := revoke(db); err != nil {
@@ -45,6 +46,7 @@ func BenchmarkRevoke(b *testing.B) {
 // BenchmarkReadIndex is the one query that answers all freshness probes that wait.
 func BenchmarkReadIndex(b *testing.B) {
 	benchmarkBoth(b, func(b *testing.B, db *store.DB) {
+		b.Helper()
 		fill(b, db)
 		for b.Loop() {
 			if _, err := db.Reader(b.Context()).ReadIndex(); err != nil {
@@ -57,6 +59,7 @@ func BenchmarkReadIndex(b *testing.B) {
 // BenchmarkSessionState is what deciding about one token of one's own costs.
 func BenchmarkSessionState(b *testing.B) {
 	benchmarkBoth(b, func(b *testing.B, db *store.DB) {
+		b.Helper()
 		fill(b, db)
 		for b.Loop() {
 			if _, err := db.Reader(b.Context()).SessionState("s_a"); err != nil {
@@ -69,6 +72,7 @@ func BenchmarkSessionState(b *testing.B) {
 // BenchmarkRange is a page of a thousand records for a verifier that starts.
 func BenchmarkRange(b *testing.B) {
 	benchmarkBoth(b, func(b *testing.B, db *store.DB) {
+		b.Helper()
 		fill(b, db)
 		for b.Loop() {
 			if page, err := db.Reader(b.Context()).Range(500, 1000); err != nil || len(page.Records) != 1000 {

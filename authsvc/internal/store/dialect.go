@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"runtime"
@@ -117,10 +118,8 @@ func openSQLite(path string, extra url.Values) (pools, error) {
 }
 
 func sqliteConnector(path string, extra url.Values, pragmas ...string) (driver.Connector, error) {
-	query := url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(10000)", "foreign_keys(1)"}}
-	for name, values := range extra {
-		query[name] = values
-	}
+	query := url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(10000)", "foreign_keys(1)", "temp_store(MEMORY)"}}
+	maps.Copy(query, extra)
 	query["_pragma"] = append(query["_pragma"], pragmas...)
 	connector, err := sqlite.NewConnector("file:" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode())
 	if err != nil {

@@ -27,7 +27,7 @@ func (db *DB) Reader(ctx context.Context) *Reader {
 		if err != nil {
 			return nil, err
 		}
-		return stmt.QueryContext(ctx, args...) //nolint:sqlclosecheck,rowserrcheck // the caller reads and closes
+		return stmt.QueryContext(ctx, args...)
 	}}
 }
 
@@ -39,7 +39,7 @@ func (db *DB) Snapshot(ctx context.Context, fn func(r *Reader) error) error {
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing was written
 	return fn(&Reader{run: func(query string, args []any) (*sql.Rows, error) {
-		return tx.QueryContext(ctx, query, args...) //nolint:sqlclosecheck,rowserrcheck // the caller reads and closes
+		return tx.QueryContext(ctx, query, args...)
 	}})
 }
 

@@ -32,8 +32,14 @@ const sessionColumns = `s.sid, s.sub, s.client_id, s.user_agent, s.address, s.cr
 
 func (s *Session) fields() []any {
 	return []any{
-		&s.SID, &s.Sub, &s.ClientID, &s.UserAgent, &s.Address, moment{&s.CreatedAt}, moment{&s.LastUsedAt},
-		moment{&s.ExpiresAt}, moment{&s.AuthTime}, &s.Rev, moment{&s.EndedAt}, &s.EndReason,
+		&s.SID, &s.Sub, &s.ClientID, &s.UserAgent, &s.Address,
+		moment{&s.CreatedAt},
+		moment{&s.LastUsedAt},
+		moment{&s.ExpiresAt},
+		moment{&s.AuthTime},
+		&s.Rev,
+		moment{&s.EndedAt},
+		&s.EndReason,
 	}
 }
 

@@ -290,8 +290,8 @@ func TestCloseWaitsForTheWriter(t *testing.T) {
 	closed := make(chan error)
 	go func() { closed <- db.Close() }()
 	select {
-	case <-closed:
-		t.Error("closed while a write was running")
+	case err := <-closed:
+		t.Errorf("closed while a write was running: %v", err)
 	default:
 	}
 	close(release)

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -118,11 +119,11 @@ func findPostgres() (string, error) {
 	if path, err := exec.LookPath("postgres"); err == nil {
 		candidates = append([]string{filepath.Dir(path)}, candidates...)
 	}
-	for i := len(candidates) - 1; i >= 0; i-- {
-		_, initdb := os.Stat(filepath.Join(candidates[i], "initdb"))
-		_, server := os.Stat(filepath.Join(candidates[i], "postgres"))
+	for _, candidate := range slices.Backward(candidates) {
+		_, initdb := os.Stat(filepath.Join(candidate, "initdb"))
+		_, server := os.Stat(filepath.Join(candidate, "postgres"))
 		if initdb == nil && server == nil {
-			return candidates[i], nil
+			return candidate, nil
 		}
 	}
 	return "", errNotInstalled
@@ -195,7 +196,7 @@ func (s *postgresServer) waitReady() error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			log, _ := os.ReadFile(filepath.Join(s.dir, "log")) //nolint:gosec // our own file
+			log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 			return errors.Join(fmt.Errorf("the server does not answer: %w: %s", err, log), s.lifeline.Close())
 		}
 	}

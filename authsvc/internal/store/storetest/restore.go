@@ -134,8 +134,8 @@ func testAllLive(t *testing.T, db *store.DB) {
 		}
 	}
 	var seen int
-	for range db.AllLive(t.Context(), 0) {
-		if seen++; seen == 10 {
+	for _, err := range db.AllLive(t.Context(), 0) {
+		if seen++; err != nil || seen == 10 {
 			break
 		}
 	}
