@@ -181,20 +181,35 @@ func (p *Publisher) work(ctx context.Context) {
 		p.often.Do(func() { p.log.Warn("writing to the database failed; trying again", "error", err) })
 	}
 	if p.Ready() == nil {
-		p.relay(ctx)
+		_ = p.relay(ctx) // it has reported its error
 	}
 }
 
 // finish is the end of a clean shutdown: what is committed goes out, and another
 // replica may take over at once.
 func (p *Publisher) finish(ctx context.Context) {
-	if p.nc.IsConnected() && p.Ready() == nil {
-		p.relay(ctx)
+	// What the end of the work has cut short may still be on its way to the
+	// stream, and the first attempt then finds another last message than it expects.
+	for p.nc.IsConnected() && p.Ready() == nil && ctx.Err() == nil {
+		if p.relay(ctx) == nil {
+			break
+		}
+		wait(ctx, pace/10)
 	}
 	if err := p.flushMarks(ctx); err != nil {
 		p.log.Warn("revocations that were delivered will be published once more", "error", err)
 	}
 	p.releaseLease(ctx)
+}
+
+// wait waits for d, or less if ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // Close publishes what is committed, as far as ctx allows, and stops. Nothing is

@@ -40,7 +40,7 @@ type eventCursor struct {
 
 // relay publishes what waits in the database, if this process holds the lease.
 // A lease that is held twice, after a long pause, does no harm: see publishEvents.
-func (p *Publisher) relay(ctx context.Context) {
+func (p *Publisher) relay(ctx context.Context) error {
 	leads, err := p.holdLease(ctx)
 	if err == nil && leads {
 		err = errors.Join(p.relayRevocations(ctx), p.relayEvents(ctx))
@@ -49,12 +49,16 @@ func (p *Publisher) relay(ctx context.Context) {
 		p.metrics.relayErrors.Inc()
 		p.often.Do(func() { p.log.Warn("relaying to the bus failed; trying again", "error", err) })
 	}
+	return err
 }
 
 func (p *Publisher) holdLease(ctx context.Context) (bool, error) {
 	now := time.Now()
 	if now.Before(p.lease.next) {
 		return now.Before(p.lease.until), nil
+	}
+	if p.lease.until.IsZero() && p.heldElsewhere(ctx, now) {
+		return false, nil
 	}
 	var held bool
 	err := p.db.Write(ctx, func(tx *store.Tx) (err error) {
@@ -74,6 +78,13 @@ func (p *Publisher) holdLease(ctx context.Context) (bool, error) {
 		p.metrics.leading.Set(1)
 	}
 	return held, nil
+}
+
+// heldElsewhere reads before holdLease writes: the other replicas look often and
+// leave no trace in the database.
+func (p *Publisher) heldElsewhere(ctx context.Context, now time.Time) bool {
+	l, err := p.db.Reader(ctx).Lease(leaseName)
+	return err == nil && l.Holder != p.lease.holder && now.Before(l.Until)
 }
 
 func (p *Publisher) releaseLease(ctx context.Context) {

@@ -136,7 +136,10 @@ func (r *Responder) serve() error {
 			return fmt.Errorf("adding endpoint %s: %w", e.name, err)
 		}
 	}
-	return nil
+	if !r.nc.IsConnected() {
+		return nil // the client library subscribes as soon as it is
+	}
+	return r.nc.FlushTimeout(answerTimeout)
 }
 
 // queue returns the handler of an endpoint whose requests the workers answer.
