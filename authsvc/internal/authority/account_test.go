@@ -216,6 +216,34 @@ func TestKeepCurrent(t *testing.T) {
 	}
 }
 
+// Of changes of the password that run at once with the same old one, one counts.
+func TestPasswordChangesRace(t *testing.T) {
+	w := newWorld(t, nil)
+	w.register("alice")
+	c := w.claims(w.login("alice"))
+	done := make([]bool, 8)
+	var wg sync.WaitGroup
+	for i := range done {
+		wg.Go(func() {
+			_, _, err := w.ChangePassword(w.ctx(), c, authority.PasswordChange{
+				Current: goodPassword, New: authority.Secret(fmt.Sprintf("%s-%d", newPassword, i)),
+			}, authority.Meta{Address: home})
+			if done[i] = err == nil; !done[i] && !strings.Contains(err.Error(), "wrong_password") &&
+				!strings.Contains(err.Error(), "throttled") {
+				t.Errorf("change %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	winner := slices.Index(done, true)
+	if winner < 0 || slices.Contains(done[winner+1:], true) {
+		t.Fatalf("changes that succeeded: %v, want one", done)
+	}
+	if _, err := w.tryLogin("alice", fmt.Sprintf("%s-%d", newPassword, winner), "192.0.2.77"); err != nil {
+		t.Errorf("logging in with the password whose change was acknowledged: %v", err)
+	}
+}
+
 func TestNobodyEndsAnothersSession(t *testing.T) {
 	w := newWorld(t, nil)
 	w.register("alice")

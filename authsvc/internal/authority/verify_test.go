@@ -60,6 +60,18 @@ func TestATokenOfAKeyThatIsNewHere(t *testing.T) {
 	other.wantAlive(other.login("alice"), "a token of the other replica")
 }
 
+// The replica that has not yet heard of the killed key must not sign with it.
+func TestAReplicaDoesNotMintWithAKilledKey(t *testing.T) {
+	w := newWorld(t, nil)
+	admin := w.admin()
+	other := &world{t: t, address: w.address, config: w.config}
+	other.start()
+	w.register("alice")
+	_, err := w.KillKey(w.ctx(), admin, admin.KeyID, "leaked")
+	w.must(err)
+	w.wantAlive(other.login("alice"), "a token that the other replica minted after the kill")
+}
+
 func TestStatus(t *testing.T) {
 	w := newWorld(t, nil)
 	admin := w.admin()
