@@ -92,6 +92,27 @@ func commands(t *testing.T) []string {
 	})
 }
 
+// TestTheFiveLines: the README's Go code is the body of an example that compiles,
+// without its handling of errors.
+func TestTheFiveLines(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../verifier/example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(readme), "```go\n")
+	code, _, _ = strings.Cut(code, "```")
+	_, body, _ := strings.Cut(string(source), "func Example() {\n")
+	body, _, _ = strings.Cut(body, "\n}\n")
+	body = regexp.MustCompile(`(?m)\n\tif err != nil \{\n.*\n\t\}| //nolint.*|^\t`).ReplaceAllString(body, "")
+	if strings.TrimSpace(code) != strings.TrimSpace(body) {
+		t.Errorf("the README shows\n%s\nand the example does\n%s", code, body)
+	}
+}
+
 // step is one line of `authsvc tour --json`.
 type step struct {
 	Step   string

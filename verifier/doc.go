@@ -39,6 +39,16 @@
 // completeness comes from the revision numbers. A signed record that this
 // version does not understand takes the freshness away until it has expired.
 //
+// # On the bus
+//
+// A verifier needs to subscribe to auth.revocations.> and to its own inbox prefix
+// (nats.CustomInboxPrefix, such as _INBOX_orders), and to publish on auth.fresh,
+// auth.range, auth.status and auth.keys. With $JS.API.DIRECT.GET.AUTH_REVOCATIONS
+// it can spare the authority's database when it has much to catch up on. It needs
+// nothing else, and must not be given more: in particular no right to create
+// consumers, with which stored messages can be sent to any subject. No bearer
+// token crosses the bus: requests name tokens by their ids.
+//
 // # Not promised
 //
 // With keys fetched over the bus (the default), the first fetch trusts whoever

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -373,4 +374,37 @@ func ids(n int) []string {
 
 func forgedHeader(kid string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA","typ":"at+jwt","kid":"` + kid + `"}`))
+}
+
+// TestKeysRotateAndDie: a new key is known before it signs, and a killed one is
+// refused at once.
+func TestKeysRotateAndDie(t *testing.T) {
+	a, v := start(t, nil)
+	before := a.Token(t, "ada")
+	if !says(v, before, nil) {
+		t.Fatal("a good token is refused")
+	}
+	a.Server().Revoke(t, events.ScopeKey, kidOf(t, before))
+	eventually(t, "the killed key's token is refused", func() bool { return says(v, before, verifier.ErrRevoked) || says(v, before, verifier.ErrInvalid) })
+	after := a.Token(t, "ada")
+	if kidOf(t, after) == kidOf(t, before) {
+		t.Fatal("the killed key still signs")
+	}
+	if !says(v, after, nil) {
+		t.Error("a token of the new key is refused")
+	}
+}
+
+func kidOf(t *testing.T, raw string) string {
+	t.Helper()
+	head, _, _ := strings.Cut(raw, ".")
+	doc, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header struct{ Kid string }
+	if err := json.Unmarshal(doc, &header); err != nil {
+		t.Fatal(err)
+	}
+	return header.Kid
 }
