@@ -31,7 +31,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer v.Close()
-	http.ListenAndServe(addr, v.Middleware(mux)) //nolint:errcheck,gosec // as short as it gets
+	http.ListenAndServe(addr, v.Middleware(mux)) //nolint:errcheck // as short as it gets
 	// in a handler: claims, ok := verifier.FromContext(r.Context())
 }
 
