@@ -244,6 +244,35 @@ func TestPasswordChangesRace(t *testing.T) {
 	}
 }
 
+// A login that verified the old password may not begin a session after the change.
+func TestLoginsRaceWithAPasswordChange(t *testing.T) {
+	w := newWorld(t, nil)
+	w.register("alice")
+	c := w.claims(w.login("alice"))
+	got := make([]*authority.Tokens, 60)
+	var ack authority.Ack
+	var wg sync.WaitGroup
+	for i := range got {
+		wg.Go(func() { got[i], _ = w.tryLogin("alice", goodPassword, fmt.Sprintf("10.4.0.%d", i)) })
+		if i == len(got)/2 {
+			wg.Go(func() {
+				var err error
+				ack, _, err = w.ChangePassword(context.WithoutCancel(t.Context()), c,
+					authority.PasswordChange{Current: goodPassword, New: newPassword}, authority.Meta{Address: home})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for _, tokens := range got {
+		if tokens != nil && tokenRev(t, tokens) >= ack.Rev {
+			t.Errorf("the old password began a session at revision %d, after the change at %d", tokenRev(t, tokens), ack.Rev)
+		}
+	}
+}
+
 func TestNobodyEndsAnothersSession(t *testing.T) {
 	w := newWorld(t, nil)
 	w.register("alice")
