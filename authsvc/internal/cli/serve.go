@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -46,11 +47,13 @@ func (c *serveCmd) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	log.Info("serving", "url", n.URL(), "issuer", n.Issuer())
-	if err := n.AwaitReady(ctx); err == nil {
-		err = c.offerBootstrap(ctx, t, n)
-		if err != nil {
+	switch err := n.AwaitReady(ctx); {
+	case err == nil:
+		if err := c.offerBootstrap(ctx, t, n); err != nil {
 			log.Warn("the one-time secret could not be made", "error", err)
 		}
+	case ctx.Err() == nil: // waiting longer is in vain
+		return errors.Join(err, n.Close())
 	}
 	<-ctx.Done()
 	log.Info("stopping")

@@ -50,6 +50,7 @@ type Config struct {
 
 	// TrustedProxies are the networks whose X-Forwarded-For is believed; default none.
 	TrustedProxies []string
+	proxies        []netip.Prefix // parsed
 	// Log takes what happens; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -86,18 +87,20 @@ func (c *Config) normalize() error {
 	check(c.Issuer == "" || strings.HasPrefix(c.Issuer, "https://") || strings.HasPrefix(c.Issuer, "http://"),
 		"Issuer", "must be an http or https URL")
 	c.Issuer = strings.TrimSuffix(c.Issuer, "/")
-	return errors.Join(wrong...)
+	var err error
+	c.proxies, err = parseProxies(c.TrustedProxies)
+	return errors.Join(append(wrong, err)...)
 }
 
-// proxies reads TrustedProxies.
-func (c *Config) proxies() ([]netip.Prefix, error) {
-	prefixes := make([]netip.Prefix, 0, len(c.TrustedProxies))
-	for _, text := range c.TrustedProxies {
+// parseProxies reads networks and single addresses.
+func parseProxies(texts []string) ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
 			addr, addrErr := netip.ParseAddr(text)
 			if addrErr != nil {
-				return nil, fmt.Errorf("TrustedProxies: %w", err)
+				return nil, fmt.Errorf("TrustedProxies: %q is neither a network nor an address", text)
 			}
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}

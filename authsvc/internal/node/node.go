@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{config: c, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		n.listen, n.openDatabase, n.openKeys, n.connect, n.startAuthority, n.serve,
+		n.listen, n.openDatabase, n.openKeys, n.makeAuthority, n.connect, n.startBus, n.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -111,6 +112,34 @@ func (n *Node) openKeys(ctx context.Context) error {
 	return nil
 }
 
+// makeAuthority comes before the bus, so that no configuration that is refused
+// reaches it.
+func (n *Node) makeAuthority(context.Context) error {
+	hasher, err := password.NewHasher(password.HasherConfig{})
+	if err != nil {
+		return err
+	}
+	c := n.config
+	n.authority, err = authority.New(authority.Config{
+		Issuer: c.Issuer, Audiences: c.Audiences, AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace,
+		SessionIdle: c.SessionIdle, SessionAbsolute: c.SessionAbsolute, MaxSessionsPerUser: c.MaxSessions,
+		AdminMaxAge: c.AdminMaxAge, Logger: c.Log,
+	}, n.db, n.keys, hasher, feed{n})
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	return nil
+}
+
+// feed is the publisher, which is started after the authority is made and before
+// anything is asked of it.
+type feed struct{ n *Node }
+
+// Deliver implements authority.Feed.
+func (f feed) Deliver(ctx context.Context, record events.Revocation) authority.Delivery {
+	return f.n.publisher.Deliver(ctx, record)
+}
+
 // connect opens the two connections: whoever asks chooses where an answer goes,
 // so the one that answers is not the one that may publish.
 func (n *Node) connect(context.Context) (err error) {
@@ -131,7 +160,7 @@ func (n *Node) connect(context.Context) (err error) {
 	return err
 }
 
-func (n *Node) startAuthority(context.Context) (err error) {
+func (n *Node) startBus(context.Context) (err error) {
 	n.publisher, err = bus.StartPublisher(bus.PublisherConfig{
 		Conn: n.publishing, DB: n.db, Keys: n.keys, Log: n.config.Log, Metrics: n.registry,
 		Streams: events.StreamOptions{Replicas: n.config.Replicas},
@@ -139,35 +168,19 @@ func (n *Node) startAuthority(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	hasher, err := password.NewHasher(password.HasherConfig{})
-	if err != nil {
-		return err
-	}
-	c := n.config
-	n.authority, err = authority.New(authority.Config{
-		Issuer: c.Issuer, Audiences: c.Audiences, AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace,
-		SessionIdle: c.SessionIdle, SessionAbsolute: c.SessionAbsolute, MaxSessionsPerUser: c.MaxSessions,
-		AdminMaxAge: c.AdminMaxAge, Logger: c.Log,
-	}, n.db, n.keys, hasher, n.publisher)
-	if err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
 	n.responder, err = bus.StartResponder(bus.ResponderConfig{
-		Conn: n.answering, Authority: n.authority, Keys: n.keys, Issuer: c.Issuer,
-		Ready: n.publisher.Ready, Log: c.Log, Metrics: n.registry,
+		Conn: n.answering, Authority: n.authority, Keys: n.keys, Issuer: n.config.Issuer,
+		Ready: n.publisher.Ready, Log: n.config.Log, Metrics: n.registry,
 	})
 	return err
 }
 
 // serve starts HTTP and the loops, which Close ends.
 func (n *Node) serve(context.Context) error {
-	proxies, err := n.config.proxies()
-	if err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
 	api := httpapi.New(httpapi.Config{
 		Authority: n.authority, JWKS: n.jwks, Issuer: n.config.Issuer, Logger: n.config.Log, Registry: n.registry,
-		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: proxies,
+		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: n.config.proxies,
+		CursorKey: n.cursorKey(),
 	})
 	n.server = httpapi.NewServer(n.config.Listen, n.gate(api), n.config.Log)
 	ctx, stop := context.WithCancel(context.Background())
@@ -177,13 +190,29 @@ func (n *Node) serve(context.Context) error {
 			n.config.Log.Error("HTTP ended", "error", err)
 		}
 	})
-	n.loops.Go(func() {
-		if err := n.keys.Run(ctx); err != nil {
-			n.config.Log.Error("the schedule of the keys ended", "error", err)
-		}
-	})
+	n.loops.Go(func() { n.keepKeys(ctx) })
 	n.loops.Go(func() { n.sweep(ctx) })
 	return nil
+}
+
+// cursorKey seals the cursors of lists. All replicas have the same, because they
+// share the feed key and Ed25519 signs the same text the same way. Nobody else
+// ever sees this signature: no message is published on such a subject.
+func (n *Node) cursorKey() []byte {
+	signature := n.keys.SignFeed("cursors", nil).Get(events.HeaderSignature)
+	key := sha256.Sum256([]byte(signature))
+	return key[:]
+}
+
+// keepKeys runs the schedule of the keys. What it writes takes numbers of the
+// log, so it waits for the comparison like everybody else.
+func (n *Node) keepKeys(ctx context.Context) {
+	if n.AwaitReady(ctx) != nil {
+		return
+	}
+	if err := n.keys.Run(ctx); err != nil {
+		n.config.Log.Error("the schedule of the keys ended", "error", err)
+	}
 }
 
 // jwks is the JWK set with the feed's public keys beside it (RFC 7517 §5 has
@@ -239,14 +268,15 @@ func (n *Node) sweep(ctx context.Context) {
 	}
 }
 
-// AwaitReady waits until the database has been compared with the bus.
+// AwaitReady waits until the database has been compared with the bus. It gives up
+// where waiting is in vain: at a broker that is too old, [bus.ErrOldServer].
 func (n *Node) AwaitReady(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		err := n.publisher.Ready()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, bus.ErrOldServer) {
+			return err
 		}
 		select {
 		case <-tick.C:

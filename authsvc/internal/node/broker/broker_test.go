@@ -159,7 +159,7 @@ func TestStartRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer taken.Close() //nolint:errcheck // a listener without connections
 	for _, tc := range []struct {
 		name string
 		cfg  broker.Config
