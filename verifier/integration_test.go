@@ -408,3 +408,23 @@ func kidOf(t *testing.T, raw string) string {
 	}
 	return header.Kid
 }
+
+// TestALateVerifierReadsTheStream: much history comes from the stream, in bulk,
+// and not from the authority's database.
+func TestALateVerifierReadsTheStream(t *testing.T) {
+	a := verifiertest.Start(t, "orders")
+	token := a.Token(t, "ada")
+	a.Server().RevokeMany(t, events.ScopeToken, ids(6_000))
+	a.Revoke(t, token)
+	v, err := verifier.New(t.Context(), a.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if s := v.Stats(); s.Revocations != 6_001 || s.BulkRecords < 5_500 || s.Applied != 6_001 {
+		t.Errorf("stats: %+v", s)
+	}
+	if !says(v, token, verifier.ErrRevoked) {
+		t.Error("the revoked token is accepted")
+	}
+}
