@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dev runs `authsvc dev` until it has printed its hints, ends it, and returns
+// what it printed.
+func dev(t *testing.T, dir string, addresses []string) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := &serving{stop: cancel, status: make(chan int, 1)}
+	args := []string{
+		"dev", "--dir", dir, "--listen", addresses[0], "--nats", addresses[1],
+		"--orders", addresses[2], "--billing", addresses[3],
+	}
+	go func() { s.status <- Run(ctx, args, strings.NewReader(""), &s.stdout, &s.stderr, nil) }()
+	s.await(t, "started", func() bool { return strings.Contains(s.stdout.String(), "Ctrl-C stops it") })
+	s.end(t)
+	if s.stderr.String() != "" {
+		t.Errorf("dev logs warnings in a clean run:\n%s", s.stderr.String())
+	}
+	return s.stdout.String()
+}
+
+func TestDevKeepsItsDataAndShowsThePasswordOnce(t *testing.T) {
+	dir, addresses := t.TempDir(), freeAddresses(t, 4)
+	first := dev(t, dir, addresses)
+	if !strings.Contains(first, "First admin") {
+		t.Errorf("no password on the first start:\n%s", first)
+	}
+	for _, want := range []string{"curl ", "nats -s ", "http://" + addresses[0], addresses[1], addresses[2], addresses[3]} {
+		if !strings.Contains(first, want) {
+			t.Errorf("no %q in\n%s", want, first)
+		}
+	}
+	if second := dev(t, dir, addresses); strings.Contains(second, "First admin") {
+		t.Errorf("another admin on the second start:\n%s", second)
+	}
+}
+
+func TestDevRefusesAPortInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close() //nolint:errcheck // a listener without connections
+	free := freeAddresses(t, 4)
+	for i, flag := range []string{"--listen", "--nats", "--orders", "--billing"} {
+		addresses := append([]string(nil), free...)
+		addresses[i] = taken.Addr().String()
+		args := []string{
+			"dev", "--dir", t.TempDir(), "--listen", addresses[0], "--nats", addresses[1],
+			"--orders", addresses[2], "--billing", addresses[3],
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		var stdout, stderr output
+		status := Run(ctx, args, strings.NewReader(""), &stdout, &stderr, nil)
+		cancel()
+		if status != exitFailed || !strings.Contains(stderr.String(), "in use") {
+			t.Errorf("%s: status %d with %q, want that the port is in use", flag, status, stderr.String())
+		}
+	}
+}
+
+// freeAddresses returns addresses on which nobody listens.
+func freeAddresses(t *testing.T, n int) []string {
+	t.Helper()
+	addresses := make([]string, n)
+	for i := range addresses {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close() //nolint:errcheck // a listener without connections
+		addresses[i] = listener.Addr().String()
+	}
+	return addresses
+}
