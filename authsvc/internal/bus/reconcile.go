@@ -20,9 +20,6 @@ const epochGap = 1 << 32
 // back more than once; a forged event far ahead must not use up the numbers.
 const maxJumps = 16
 
-// reconcileTimeout bounds one attempt: a feed of a million is read in seconds.
-const reconcileTimeout = 5 * time.Minute
-
 // check reconciles if that has not been done, or if a look at the streams and
 // the head says that it must be done again.
 func (p *Publisher) check(ctx context.Context) {
@@ -100,10 +97,10 @@ func (p *Publisher) changed(info *jetstream.StreamInfo) string {
 	return ""
 }
 
-// reconcile makes database and streams say the same. It may be repeated at any time.
+// reconcile makes database and streams say the same. It may be repeated at any
+// time. ctx has no deadline, so that each request has the client library's own: a
+// cluster that is starting up leaves requests without an answer.
 func (p *Publisher) reconcile(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
-	defer cancel()
 	if err := CheckServer(p.nc); err != nil {
 		return err
 	}

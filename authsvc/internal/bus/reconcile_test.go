@@ -260,6 +260,7 @@ func TestRecordThatANewerProgramSignedKeepsTheServiceUnready(t *testing.T) {
 }
 
 func TestStreamsThatVanishWhileRunningComeBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.replica(t, "a.db").awaitReady()
 	r.deliver(r.revoke(10))
@@ -300,6 +301,7 @@ func TestStreamsThatVanishWhileRunningComeBack(t *testing.T) {
 }
 
 func TestDatabaseThatGoesBackWhileRunning(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.replica(t, "a.db").awaitReady()
 	r.deliver(r.revoke(10))

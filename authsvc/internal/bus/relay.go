@@ -71,10 +71,10 @@ func (p *Publisher) holdLease(ctx context.Context) (bool, error) {
 	if !held || p.lease.until.IsZero() {
 		p.lastEvent.known = false // others have published, or may have
 	}
-	p.lease.next, p.lease.until = now.Add(leaseRenew), time.Time{}
+	p.lease.next, p.lease.until = now, time.Time{}
 	p.metrics.leading.Set(0)
 	if held {
-		p.lease.until = now.Add(leaseTime)
+		p.lease.next, p.lease.until = now.Add(leaseRenew), now.Add(leaseTime)
 		p.metrics.leading.Set(1)
 	}
 	return held, nil

@@ -77,6 +77,7 @@ func TestEventsOfManyWritersArePublishedInOrder(t *testing.T) {
 }
 
 func TestOutboxSurvivesAnOutageOfTheBroker(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.replica(t, "a.db").awaitReady()
 	r.deliver(r.revoke(3))
@@ -151,6 +152,7 @@ func TestCloseDoesNotWaitForABrokerThatIsGone(t *testing.T) {
 }
 
 func TestRevocationReachesLiveVerifiersWithoutJetStream(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.replica(t, "a.db").awaitReady()
 	live, err := w.client.SubscribeSync(events.SubjectRevocations)
@@ -195,6 +197,7 @@ func TestDeliveredOnceIsNotPublishedAgain(t *testing.T) {
 }
 
 func TestOneReplicaRelaysAndAnotherTakesOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.replica(t, "a.db").awaitReady()
 	b := w.replica(t, "a.db").awaitReady()

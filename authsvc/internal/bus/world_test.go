@@ -88,27 +88,28 @@ type replica struct {
 // replica starts an auth service on the database file of that name.
 func (w *world) replica(t *testing.T, database string) *replica {
 	t.Helper()
+	return startReplica(t, w.dir, database, events.StreamOptions{}, func(who broker.Identity) bus.Target {
+		return bus.Target{URL: w.broker.URL(), Options: w.broker.Options(who)}
+	})
+}
+
+func startReplica(
+	t *testing.T, dir, database string, streams events.StreamOptions, target func(broker.Identity) bus.Target,
+) *replica {
+	t.Helper()
 	r := &replica{t: t, metrics: prometheus.NewRegistry()}
+	r.open(dir, database)
+	t.Cleanup(r.close)
+	publishing, answering := r.connect(broker.Publisher, target), r.connect(broker.Answerer, target)
 	var err error
-	if r.db, err = store.Open(t.Context(), "sqlite:"+filepath.Join(w.dir, database)); err != nil {
-		t.Fatal(err)
-	}
-	master, err := keyring.LoadOrCreateMasterKey(filepath.Join(w.dir, "master.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.keys, err = keyring.Open(t.Context(), r.db, keyring.Config{Issuer: issuer, Master: master, Logger: quiet()})
+	r.publisher, err = bus.StartPublisher(bus.PublisherConfig{
+		Conn: publishing, DB: r.db, Keys: r.keys, Streams: streams,
+		CheckEvery: 100 * time.Millisecond, Log: quiet(), Metrics: r.metrics,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	hasher, err := password.NewHasher(password.HasherConfig{MemoryKiB: 64, Passes: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	publishing, answering := r.connect(w, broker.Publisher), r.connect(w, broker.Answerer)
-	r.publisher, err = bus.StartPublisher(bus.PublisherConfig{
-		Conn: publishing, DB: r.db, Keys: r.keys, CheckEvery: 100 * time.Millisecond, Log: quiet(), Metrics: r.metrics,
-	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,13 +124,29 @@ func (w *world) replica(t *testing.T, database string) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.close)
 	return r
 }
 
-func (r *replica) connect(w *world, who broker.Identity) *nats.Conn {
+// open opens the database and its keys.
+func (r *replica) open(dir, database string) {
 	r.t.Helper()
-	nc, err := bus.Connect(string(who), bus.Target{URL: w.broker.URL(), Options: w.broker.Options(who)}, quiet())
+	var err error
+	if r.db, err = store.Open(r.t.Context(), "sqlite:"+filepath.Join(dir, database)); err != nil {
+		r.t.Fatal(err)
+	}
+	master, err := keyring.LoadOrCreateMasterKey(filepath.Join(dir, "master.key"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.keys, err = keyring.Open(r.t.Context(), r.db, keyring.Config{Issuer: issuer, Master: master, Logger: quiet()})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *replica) connect(who broker.Identity, target func(broker.Identity) bus.Target) *nats.Conn {
+	r.t.Helper()
+	nc, err := bus.Connect(string(who), target(who), quiet())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -145,8 +162,12 @@ func (r *replica) close() {
 	r.closed = true
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	r.responder.Close()
-	r.publisher.Close(ctx)
+	if r.responder != nil {
+		r.responder.Close()
+	}
+	if r.publisher != nil {
+		r.publisher.Close(ctx)
+	}
 	for _, nc := range r.conns {
 		nc.Close()
 	}
@@ -324,7 +345,7 @@ func (w *world) tamper(t *testing.T, database string, statements ...string) {
 // eventually waits for a condition and fails t if it does not come.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(15 * time.Second)
+	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
