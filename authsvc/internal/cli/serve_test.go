@@ -106,7 +106,7 @@ func TestServeFromStartToEnd(t *testing.T) {
 	if strings.Contains(s.stderr.String(), secret) {
 		t.Error("the log holds the one-time secret")
 	}
-	for _, line := range strings.Split(strings.TrimSpace(s.stderr.String()), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(s.stderr.String()), "\n") {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("the log line %q is not JSON", line)
 		}
