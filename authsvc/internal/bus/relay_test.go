@@ -14,6 +14,7 @@ import (
 	"github.com/authbus/authbus/authsvc/internal/authority"
 	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/authsvc/internal/store"
+	"github.com/authbus/authbus/authsvc/internal/store/storetest"
 	"github.com/authbus/authbus/events"
 )
 
@@ -220,6 +221,32 @@ func TestOneReplicaRelaysAndAnotherTakesOver(t *testing.T) {
 	eventually(t, "taken over", func() bool { return leading(second) })
 	second.awaitPublished()
 	inOrder(t, w.sequences(t), second.head().EventSeq)
+}
+
+func TestReplicasOnPostgreSQLKeepOneOrder(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres(t)
+	w := newWorld(t)
+	a, b := w.replica(t, database).awaitReady(), w.replica(t, database).awaitReady()
+	var writing sync.WaitGroup
+	for _, r := range []*replica{a, b} {
+		writing.Go(func() {
+			for range 100 {
+				record, err := r.revokeOne()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.publisher.Deliver(t.Context(), record)
+			}
+		})
+	}
+	writing.Wait()
+	a.awaitPublished()
+	inOrder(t, w.sequences(t), a.head().EventSeq)
+	if revs := w.onFeed(t); len(revs) != 200 {
+		t.Errorf("the feed holds %d records, want 200", len(revs))
+	}
 }
 
 func TestRelayGoesOnBehindWhatItHadPublishedBefore(t *testing.T) {

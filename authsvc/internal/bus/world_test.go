@@ -2,9 +2,9 @@ package bus_test
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -127,11 +127,14 @@ func startReplica(
 	return r
 }
 
-// open opens the database and its keys.
+// open opens the database, a URL or the name of a SQLite file, and its keys.
 func (r *replica) open(dir, database string) {
 	r.t.Helper()
+	if !strings.Contains(database, "://") {
+		database = "sqlite:" + filepath.Join(dir, database)
+	}
 	var err error
-	if r.db, err = store.Open(r.t.Context(), "sqlite:"+filepath.Join(dir, database)); err != nil {
+	if r.db, err = store.Open(r.t.Context(), database); err != nil {
 		r.t.Fatal(err)
 	}
 	master, err := keyring.LoadOrCreateMasterKey(filepath.Join(dir, "master.key"))
@@ -187,19 +190,25 @@ func (r *replica) revoke(n int) []events.Revocation {
 	r.t.Helper()
 	records := make([]events.Revocation, n)
 	for i := range records {
-		err := r.db.Write(r.t.Context(), func(tx *store.Tx) (err error) {
-			jti := fmt.Sprintf("t_%d_%d", time.Now().UnixNano(), i)
-			records[i], err = tx.Revoke(events.ScopeToken, jti, time.Now().Add(time.Hour), "test", "tester")
-			if err != nil {
-				return err
-			}
-			return tx.Emit(issuer, events.TokenRevoked{JTI: jti, Rev: records[i].Rev, Actor: "tester"})
-		})
-		if err != nil {
+		var err error
+		if records[i], err = r.revokeOne(); err != nil {
 			r.t.Fatal(err)
 		}
 	}
 	return records
+}
+
+// revokeOne is for any goroutine.
+func (r *replica) revokeOne() (record events.Revocation, err error) {
+	err = r.db.Write(r.t.Context(), func(tx *store.Tx) (err error) {
+		jti := "t_" + rand.Text()
+		record, err = tx.Revoke(events.ScopeToken, jti, time.Now().Add(time.Hour), "test", "tester")
+		if err != nil {
+			return err
+		}
+		return tx.Emit(issuer, events.TokenRevoked{JTI: jti, Rev: record.Rev, Actor: "tester"})
+	})
+	return record, err
 }
 
 // deliver publishes records as whoever revoked them does.
