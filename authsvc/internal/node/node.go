@@ -2,13 +2,10 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +15,6 @@ import (
 
 	"github.com/authbus/authbus/authsvc/internal/authority"
 	"github.com/authbus/authbus/authsvc/internal/bus"
-	"github.com/authbus/authbus/authsvc/internal/httpapi"
 	"github.com/authbus/authbus/authsvc/internal/keyring"
 	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/authsvc/internal/password"
@@ -173,99 +169,6 @@ func (n *Node) startBus(context.Context) (err error) {
 		Ready: n.publisher.Ready, Log: n.config.Log, Metrics: n.registry,
 	})
 	return err
-}
-
-// serve starts HTTP and the loops, which Close ends.
-func (n *Node) serve(context.Context) error {
-	api := httpapi.New(httpapi.Config{
-		Authority: n.authority, JWKS: n.jwks, Issuer: n.config.Issuer, Logger: n.config.Log, Registry: n.registry,
-		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: n.config.proxies,
-		CursorKey: n.cursorKey(),
-	})
-	n.server = httpapi.NewServer(n.config.Listen, n.gate(api), n.config.Log)
-	ctx, stop := context.WithCancel(context.Background())
-	n.stop = stop
-	n.loops.Go(func() {
-		if err := n.server.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
-			n.config.Log.Error("HTTP ended", "error", err)
-		}
-	})
-	n.loops.Go(func() { n.keepKeys(ctx) })
-	n.loops.Go(func() { n.sweep(ctx) })
-	return nil
-}
-
-// cursorKey seals the cursors of lists. All replicas have the same, because they
-// share the feed key and Ed25519 signs the same text the same way. Nobody else
-// ever sees this signature: no message is published on such a subject.
-func (n *Node) cursorKey() []byte {
-	signature := n.keys.SignFeed("cursors", nil).Get(events.HeaderSignature)
-	key := sha256.Sum256([]byte(signature))
-	return key[:]
-}
-
-// keepKeys runs the schedule of the keys. What it writes takes numbers of the
-// log, so it waits for the comparison like everybody else.
-func (n *Node) keepKeys(ctx context.Context) {
-	if n.AwaitReady(ctx) != nil {
-		return
-	}
-	if err := n.keys.Run(ctx); err != nil {
-		n.config.Log.Error("the schedule of the keys ended", "error", err)
-	}
-}
-
-// jwks is the JWK set with the feed's public keys beside it (RFC 7517 §5 has
-// readers ignore members that they do not know).
-func (n *Node) jwks() json.RawMessage {
-	var set struct {
-		Keys json.RawMessage  `json:"keys"`
-		Feed []events.FeedKey `json:"authbus_feed"`
-	}
-	set.Feed = n.keys.FeedKeys()
-	err := json.Unmarshal(n.keys.JWKS(), &set)
-	if err == nil {
-		var doc []byte
-		if doc, err = json.Marshal(set); err == nil {
-			return doc
-		}
-	}
-	n.config.Log.Error("publishing the keys without the feed's", "error", err)
-	return n.keys.JWKS()
-}
-
-// gate keeps requests away from the domain until the database has been compared
-// with the bus.
-func (n *Node) gate(api http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/v1/") && n.publisher.Ready() != nil {
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.Header().Set("Cache-Control", "no-store")
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			const problem = `{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",` +
-				`"detail":"the database has not been compared with the bus yet"}`
-			_, _ = w.Write([]byte(problem)) // a client that has gone away is no concern
-			return
-		}
-		api.ServeHTTP(w, r)
-	})
-}
-
-// sweep does the housekeeping.
-func (n *Node) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		if err := n.authority.Sweep(ctx); err != nil && ctx.Err() == nil {
-			n.config.Log.Warn("housekeeping failed", "error", err)
-		}
-	}
 }
 
 // AwaitReady waits until the database has been compared with the bus. It gives up
