@@ -43,6 +43,8 @@ const (
 
 var (
 	errOverloaded = errors.New("too many requests about tokens are under way")
+	errOtherLog   = errors.New("the authority's log has changed")
+	errLate       = errors.New("the authority's answer is older than the bound")
 	errPaused     = errors.New("the authority did not answer a moment ago")
 )
 

@@ -45,7 +45,9 @@ type Config struct {
 	JWKSURL string
 	// HTTPClient fetches JWKSURL; default a client with a timeout of 10 s.
 	HTTPClient *http.Client
-	// Keys and FeedKeys, given together, are the only keys ever trusted; none are fetched.
+	// Keys and FeedKeys, given together, are the only keys ever trusted; none are
+	// fetched. Take a key that was killed out of here within the hour: its
+	// revocation lasts as long as the tokens that its owner had signed.
 	Keys     []token.Key
 	FeedKeys []events.FeedKey
 	// KeyRefresh is the shortest time between two fetches on account of tokens
@@ -68,7 +70,7 @@ type Config struct {
 	// ProbeInterval is the pause between two proofs of freshness; default 1 s, at
 	// most a third of MaxStale.
 	ProbeInterval time.Duration
-	// RequestTimeout bounds each request to the authority; default 2 s.
+	// RequestTimeout bounds each request to the authority; default 2 s, at most MaxStale.
 	RequestTimeout time.Duration
 	// Logger receives alarms and changes of state; default slog.Default().
 	Logger *slog.Logger
@@ -146,7 +148,7 @@ func (c *Config) validate() error {
 	check(c.MaxRevocations > 0, "MaxRevocations", "must be positive")
 	check(c.MaxAsks > 0, "MaxAsks", "must be positive")
 	check(c.ProbeInterval > 0 && c.ProbeInterval <= c.MaxStale/3, "ProbeInterval", "must be at most a third of MaxStale")
-	check(c.RequestTimeout > 0, "RequestTimeout", "must be positive")
+	check(c.RequestTimeout > 0 && c.RequestTimeout <= c.MaxStale, "RequestTimeout", "must be positive and at most MaxStale")
 	return errors.Join(wrong...)
 }
 

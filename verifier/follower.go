@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -92,7 +93,8 @@ func (f *follower) pause(ctx context.Context, failures int) bool {
 	case <-ctx.Done():
 		return false
 	}
-	timer.Reset(minPause)
+	// Kicks cannot make a log that is out of reach be asked without pause.
+	timer.Reset(minPause + time.Duration(min(failures, 5))*100*time.Millisecond)
 	select {
 	case <-timer.C:
 		return true
@@ -107,7 +109,8 @@ func (f *follower) report(err error) {
 		if old := f.counters.waiting.Swap(nil); old != nil && f.proved {
 			f.config.Logger.Info("verifier can prove its freshness again")
 		}
-		if !f.proved {
+		age, fresh := f.ledger.staleness(time.Now())
+		if !f.proved && fresh && age <= f.config.MaxStale { // reading it may have taken longer
 			f.proved = true
 			close(f.first)
 		}
@@ -131,6 +134,9 @@ func (f *follower) round(ctx context.Context) error {
 	f.counters.probes.Add(1)
 	began := time.Now() // before the request: what it proves, it proves as of here
 	reply, err := f.authority.fresh(ctx, f.probe(began, epoch, applied))
+	if errors.Is(err, events.ErrForgedReply) {
+		_ = f.keys.demand(ctx) // there may be a new feed key; the next round tells
+	}
 	if err != nil {
 		return err
 	}

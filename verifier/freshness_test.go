@@ -156,6 +156,7 @@ func TestAStaleVerifierAsks(t *testing.T) {
 		v.ledger.darken("E1", 100) // so that no probe makes it fresh again
 		log.set(false, true)
 		time.Sleep(time.Second)
+		v.ledger.details.Wait()
 		asked := log.asked
 		check(t, v, dead, "token revoked: revoked_session")
 		check(t, v, alive, "accepted")

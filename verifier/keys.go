@@ -26,6 +26,8 @@ type keyring struct {
 	flight   singleflight.Group
 	// onDemand bounds the fetches that tokens with an unknown kid can cause.
 	onDemand *rate.Limiter
+	fetching atomic.Int64 // fetches that somebody waits for
+	failed   atomic.Bool  // the last fetch did
 	counters *counters
 	// changed is called after other keys have come into force.
 	changed func()
@@ -70,9 +72,12 @@ func (k *keyring) refresh(ctx context.Context) error {
 	if k.fetch == nil {
 		return nil
 	}
+	k.fetching.Add(1)
+	defer k.fetching.Add(-1)
 	done := k.flight.DoChan("", func() (any, error) {
 		k.counters.keyFetches.Add(1)
 		state, err := k.fetch(k.lifetime)
+		k.failed.Store(err != nil)
 		if err != nil {
 			return nil, err
 		}
@@ -91,13 +96,19 @@ func (k *keyring) refresh(ctx context.Context) error {
 	}
 }
 
-// demand fetches the keys because a token names an unknown kid, unless that was
-// done a moment ago: then the kid counts as unknown.
+// demand fetches the keys because a token names an unknown kid, or waits for a
+// fetch that is under way. Where that was done a moment ago, the kid counts as
+// unknown, or the keys do if it failed.
 func (k *keyring) demand(ctx context.Context) error {
-	if k.fetch == nil || !k.onDemand.Allow() {
+	switch {
+	case k.fetch == nil:
 		return nil
+	case k.fetching.Load() > 0 || k.onDemand.Allow():
+		return k.refresh(ctx)
+	case k.failed.Load():
+		return errors.New("fetching keys failed a moment ago")
 	}
-	return k.refresh(ctx)
+	return nil
 }
 
 // follow fetches the keys if the authority has published others than are known.
@@ -105,14 +116,16 @@ func (k *keyring) follow(ctx context.Context, version uint64) error {
 	if k.current.Load().version == version {
 		return nil
 	}
-	err := k.refresh(ctx)
-	if err == nil && k.current.Load().version == 0 {
-		// A JWKS document has no version: remember which one made us look.
-		state := *k.current.Load()
-		state.version = version
-		k.current.Store(&state)
+	if err := k.refresh(ctx); err != nil {
+		return err
 	}
-	return err
+	if current := k.current.Load(); current.version == 0 {
+		// A JWKS document has no version: remember which one made us look.
+		state := *current
+		state.version = version
+		k.current.CompareAndSwap(current, &state) // a newer one will be looked at again
+	}
+	return nil
 }
 
 func (k *keyring) askBus(ctx context.Context, a authority) (*keyState, error) {

@@ -26,6 +26,8 @@ type ledger struct {
 	// details are the records themselves. The cache is lossy by design, so it may
 	// say what a mark means and never that there is none.
 	details *ristretto.Cache[string, events.Revocation]
+	ending  sync.RWMutex // held for reading while details is used
+	ended   bool         // guarded by ending
 	limit   int64
 
 	// generation changes with everything that may change a verdict. It starts at 1.
@@ -48,6 +50,9 @@ type ledger struct {
 // are corrected. The authority keeps its rows as much longer.
 const clockMargin = 5 * time.Minute
 
+// longestMark bounds how long a mark is kept. Tokens live for an hour at most.
+const longestMark = 7 * 24 * time.Hour
+
 // errFull says that a record did not fit; it counts as not applied.
 var errFull = errors.New("more live revocations than Config.MaxRevocations")
 
@@ -69,7 +74,15 @@ func newLedger(details, limit int64) (*ledger, error) {
 	return l, nil
 }
 
-func (l *ledger) close() { l.details.Close() }
+// close ends the cache, which must not be used any longer then.
+func (l *ledger) close() {
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	if !l.ended {
+		l.ended = true
+		l.details.Close()
+	}
+}
 
 // kinds of names in the mark sets.
 const (
@@ -82,23 +95,43 @@ const (
 // apply takes a record in. Doing so again, or in another order, changes nothing
 // more.
 func (l *ledger) apply(r events.Revocation) error {
-	if err := l.mark(r); err != nil {
+	if _, err := l.mark(r); err != nil {
 		return err
 	}
+	// Even if the mark was there: whoever has put it there may not have come to
+	// this line yet, and the watermark must not move before the generation.
+	l.generation.Add(1)
+	l.keep(r)
 	l.reach(r.Epoch, r.Rev, r.Rev)
 	return nil
 }
 
-// mark makes the record count for verdicts, without counting it as applied.
-func (l *ledger) mark(r events.Revocation) error {
+// learn takes in a record that the authority named in an answer. It says nothing
+// about how far the log has been followed.
+func (l *ledger) learn(r events.Revocation) {
+	// Without room the answer still stands.
+	if changed, err := l.mark(r); err == nil && changed {
+		l.generation.Add(1)
+	}
+	l.keep(r)
+}
+
+// mark makes the record count for verdicts, and reports whether that is new.
+func (l *ledger) mark(r events.Revocation) (changed bool, err error) {
+	now := time.Now()
 	expires := time.Unix(r.ExpiresAt, 0).Add(clockMargin)
-	if expires.Before(time.Now()) {
-		return nil
+	if expires.Before(now) {
+		// Should this clock be ahead and be set back, what the record covers stays expired.
+		l.raiseSwept(r.ExpiresAt + 1)
+		return false, nil
+	}
+	// No token lives for a week, and the numbers of minutes wrap after a few.
+	if latest := now.Add(longestMark); expires.After(latest) {
+		expires = latest
 	}
 	if l.named.count.Load()+l.users.count.Load() >= l.limit {
-		return errFull
+		return false, errFull
 	}
-	var changed bool
 	switch r.Scope {
 	case events.ScopeToken:
 		changed = l.named.insert(kindToken, r.ID, 0, expires)
@@ -111,11 +144,7 @@ func (l *ledger) mark(r events.Revocation) error {
 	case events.ScopeEveryone:
 		changed = l.raiseEveryone(r)
 	}
-	if changed {
-		l.generation.Add(1)
-		l.keep(r)
-	}
-	return nil
+	return changed, nil
 }
 
 // raiseEveryone notes the latest record that reaches everyone. It needs no
@@ -134,7 +163,9 @@ func (l *ledger) raiseEveryone(r events.Revocation) bool {
 
 // keep offers the record's details to the cache, which may lose them.
 func (l *ledger) keep(r events.Revocation) {
-	if r.Scope == events.ScopeEveryone {
+	l.ending.RLock()
+	defer l.ending.RUnlock()
+	if r.Scope == events.ScopeEveryone || l.ended {
 		return
 	}
 	ttl := time.Until(time.Unix(r.ExpiresAt, 0).Add(clockMargin))
@@ -190,6 +221,11 @@ func (l *ledger) look(t events.TokenRef) (events.Revocation, finding) {
 // detail returns the record kept under a name if it covers the token. One that
 // does not is out of date, and says nothing.
 func (l *ledger) detail(scope events.Scope, id string, t events.TokenRef) (events.Revocation, bool) {
+	l.ending.RLock()
+	defer l.ending.RUnlock()
+	if l.ended {
+		return events.Revocation{}, false
+	}
 	r, ok := l.details.Get(detailKey(scope, id))
 	return r, ok && r.Covers(t)
 }
@@ -294,10 +330,19 @@ func ageOf(at, now time.Time) time.Duration {
 	return max(now.Sub(at), time.Duration(now.UnixNano()-at.UnixNano()))
 }
 
+func (l *ledger) raiseSwept(to int64) {
+	for {
+		old := l.swept.Load()
+		if to <= old || l.swept.CompareAndSwap(old, to) {
+			return
+		}
+	}
+}
+
 // sweep drops the marks that have expired. From then on tokens that old are
 // refused, even if the clock should go back.
 func (l *ledger) sweep(now time.Time) {
-	l.swept.Store(max(l.swept.Load(), now.Add(-clockMargin).Unix()))
+	l.raiseSwept(now.Add(-clockMargin).Unix())
 	l.named.sweep(now)
 	l.users.sweep(now)
 }

@@ -211,7 +211,9 @@ func inBubble(t *testing.T, change func(*Config), test func(t *testing.T, v *Ver
 	})
 }
 
-func newBubbleVerifier(t testing.TB, log *memoryLog, change func(*Config)) *Verifier {
+// newBubbleVerifier starts a verifier that follows a log; a *memoryLog also
+// delivers live.
+func newBubbleVerifier(t testing.TB, log authority, change func(*Config)) *Verifier {
 	t.Helper()
 	c := Config{
 		Issuer: testIssuer, Audience: testAudience, NATS: &nats.Conn{}, // never used
@@ -228,7 +230,9 @@ func newBubbleVerifier(t testing.TB, log *memoryLog, change func(*Config)) *Veri
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.deliver = func(m *nats.Msg) { v.receive(m, fromFeed) }
+	if live, ok := log.(*memoryLog); ok {
+		live.deliver = func(m *nats.Msg) { v.receive(m, fromFeed) }
+	}
 	v.start()
 	return v
 }

@@ -25,6 +25,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Claims, error) {
 		if t, err = v.admit(ctx, raw, now); err != nil {
 			return nil, v.refused(err)
 		}
+		now = time.Now() // keys may have been fetched meanwhile
 	}
 	// Freshness before generation, so that whatever the proof speaks of has had
 	// its effect on the generation that is compared.
@@ -106,9 +107,9 @@ func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fre
 	case t.ref.Rev > v.ledger.applied.Load():
 		// Minted after something that has not been applied yet.
 		v.follower.kick()
-		return v.confirm(ctx, t, now, generation)
+		return v.confirm(ctx, t, generation)
 	case !fresh:
-		return v.confirm(ctx, t, now, generation)
+		return v.confirm(ctx, t, generation)
 	}
 	t.clean.Store(generation)
 	return &t.claims, nil
@@ -132,12 +133,12 @@ func (v *Verifier) resolve(ctx context.Context, t *cachedToken, found finding, g
 }
 
 // confirm has the authority decide about a token that nothing known here covers.
-func (v *Verifier) confirm(ctx context.Context, t *cachedToken, now time.Time, generation uint64) (*Claims, error) {
+func (v *Verifier) confirm(ctx context.Context, t *cachedToken, generation uint64) (*Claims, error) {
 	answer, err := v.ask(ctx, t, generation)
 	if err == nil {
 		return v.obey(t, answer)
 	}
-	age, proved := v.ledger.staleness(now)
+	age, proved := v.ledger.staleness(time.Now()) // asking took its time
 	if v.config.Stale == Accept && proved && age <= v.config.MaxStale+v.config.AcceptGrace &&
 		t.ref.Rev <= v.ledger.applied.Load() {
 		v.acceptedStale(t, age)
@@ -154,9 +155,18 @@ func (v *Verifier) ask(ctx context.Context, t *cachedToken, generation uint64) (
 	if a := t.asked.Load(); a != nil && a.generation == generation && ageOf(a.at, time.Now()) < answerLife {
 		return a, nil
 	}
+	epoch, applied, _ := v.ledger.position()
 	a, err := v.asker.ask(ctx, t.ref, generation)
 	if err != nil {
 		return nil, err
+	}
+	if a.reply.Epoch != epoch || a.reply.Rev < applied {
+		// Whoever answers knows another log than the one followed here, or less of it.
+		v.follower.kick()
+		return nil, errOtherLog
+	}
+	if ageOf(a.at, time.Now()) > v.config.MaxStale {
+		return nil, errLate
 	}
 	t.asked.Store(a)
 	return a, nil
@@ -166,8 +176,7 @@ func (v *Verifier) ask(ctx context.Context, t *cachedToken, generation uint64) (
 func (v *Verifier) obey(t *cachedToken, a *answered) (*Claims, error) {
 	var covering *events.Revocation
 	for i, r := range a.reply.Records {
-		_ = v.ledger.mark(r) // without room the verdict still stands
-		v.ledger.keep(r)
+		v.ledger.learn(r)
 		if r.Covers(t.ref) {
 			covering = &a.reply.Records[i]
 		}
