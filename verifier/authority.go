@@ -90,7 +90,7 @@ type directGet struct {
 var errNoHistory = errors.New("reading the feed's stream")
 
 func (b *busAuthority) history(ctx context.Context, since time.Time, receive func(*nats.Msg)) error {
-	inbox := b.nc.NewRespInbox()
+	inbox := b.nc.NewInbox() // not one for replies: the connection listens to those as well
 	sub, err := b.nc.SubscribeSync(inbox)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoHistory, err)

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -28,29 +29,35 @@ var (
 
 // liveFeed is the verifier's ear on the bus.
 type liveFeed struct {
-	nc     *nats.Conn
-	sub    *nats.Subscription
-	closed chan struct{} // closed after the last message was handled
-	status chan nats.Status
-	noted  chan struct{} // closed after the last change of status was handled
+	nc  *nats.Conn
+	sub *nats.Subscription
+	// handling is held while a message is handled. Once ended is set, none is:
+	// a connection that is being drained delivers what it has all the same.
+	handling sync.Mutex
+	ended    bool // guarded by handling
+	status   chan nats.Status
+	noted    chan struct{} // closed after the last change of status was handled
 }
 
 // listen subscribes to the live feed: a plain core subscription, which hears a
 // publish even while the stream has no quorum. What it misses, the rounds of the
 // follower notice.
 func listen(nc *nats.Conn, v *Verifier) (*liveFeed, error) {
-	sub, err := nc.Subscribe(events.SubjectRevocations, func(msg *nats.Msg) { v.receive(msg, fromFeed) })
+	f := &liveFeed{nc: nc, noted: make(chan struct{})}
+	sub, err := nc.Subscribe(events.SubjectRevocations, func(msg *nats.Msg) {
+		f.handling.Lock()
+		defer f.handling.Unlock()
+		if !f.ended {
+			v.receive(msg, fromFeed)
+		}
+	})
 	if err == nil {
 		err = sub.SetPendingLimits(pendingMessages, pendingBytes)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("verifier: subscribing to the feed: %w", err)
 	}
-	f := &liveFeed{
-		nc: nc, sub: sub, closed: make(chan struct{}),
-		status: nc.StatusChanged(nats.CONNECTED), noted: make(chan struct{}),
-	}
-	sub.SetClosedHandler(func(string) { close(f.closed) })
+	f.sub, f.status = sub, nc.StatusChanged(nats.CONNECTED)
 	go func() { // ends when close has removed the listener
 		defer close(f.noted)
 		for range f.status {
@@ -60,11 +67,12 @@ func listen(nc *nats.Conn, v *Verifier) (*liveFeed, error) {
 	return f, nil
 }
 
-// close ends the subscription and waits for its handlers.
+// close ends the subscription and waits for its handler.
 func (f *liveFeed) close() {
-	if err := f.sub.Unsubscribe(); err == nil {
-		<-f.closed
-	}
+	_ = f.sub.Unsubscribe() // fails where the connection is closed, or being drained
+	f.handling.Lock()
+	f.ended = true
+	f.handling.Unlock()
 	f.nc.RemoveStatusListener(f.status)
 	<-f.noted
 }

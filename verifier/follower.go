@@ -36,9 +36,10 @@ type follower struct {
 const (
 	// minPause is the shortest pause between two rounds, whoever asks for one.
 	minPause = 20 * time.Millisecond
-	// maxBehind is how far this clock may be behind the authority's. Beyond it
-	// tokens could outlive their revocations here.
-	maxBehind = clockMargin - time.Minute
+	// maxSkew is how far this clock may be from the authority's. Behind by more,
+	// tokens could outlive their revocations here; ahead by more, and corrected
+	// later, revocations would have expired too early.
+	maxSkew = clockMargin - time.Minute
 )
 
 func newFollower(v *Verifier) *follower {
@@ -165,15 +166,15 @@ func (f *follower) probe(now time.Time, epoch string, applied uint64) events.Fre
 	return req
 }
 
-// checkClock refuses to go on with a clock so far behind the authority's that
-// tokens could be alive here whose revocations are forgotten there.
+// checkClock refuses to go on with a clock so far from the authority's that tokens
+// could be alive on one side whose revocations are forgotten on the other.
 func (f *follower) checkClock(reply events.FreshReply) error {
 	behind := time.Until(time.UnixMilli(reply.Now))
-	if behind <= maxBehind {
+	if behind.Abs() <= maxSkew {
 		return nil
 	}
 	f.ledger.disprove()
-	f.alarm("this machine's clock is far behind the authority's", "behind", behind)
+	f.alarm("this machine's clock is far from the authority's", "behind", behind)
 	return fmt.Errorf("this machine's clock is %s behind the authority's", behind.Round(time.Second))
 }
 

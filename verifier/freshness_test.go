@@ -283,16 +283,18 @@ func TestALogThatWentBackIsReadAnew(t *testing.T) {
 	})
 }
 
-func TestAClockFarBehindIsNotFresh(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, v *Verifier, log *memoryLog) {
-		log.mu.Lock()
-		log.clock = 10 * time.Minute
-		log.mu.Unlock()
-		time.Sleep(2 * time.Second)
-		if s := v.Stats(); s.Fresh || s.Alarms == 0 {
-			t.Errorf("stats: %+v", s)
-		}
-	})
+func TestAClockFarOffIsNotFresh(t *testing.T) {
+	for _, off := range []time.Duration{10 * time.Minute, -10 * time.Minute} {
+		inBubble(t, nil, func(t *testing.T, v *Verifier, log *memoryLog) {
+			log.mu.Lock()
+			log.clock = off
+			log.mu.Unlock()
+			time.Sleep(2 * time.Second)
+			if s := v.Stats(); s.Fresh || s.Alarms == 0 {
+				t.Errorf("stats: %+v", s)
+			}
+		})
+	}
 }
 
 // TestMarksWithoutDetails: the cache of details has lost everything.
@@ -372,6 +374,9 @@ func TestTooManyRevocationsEndFreshness(t *testing.T) {
 			t.Errorf("stats: %+v", s)
 		}
 		check(t, v, log.mint(t, "u", "3", "j"), "token revoked: revoked_session") // asked
+		before := log.mint(t, "u", "9", "j9")
+		log.revoke(events.ScopeEveryone, "") // needs no room
+		check(t, v, before, "token revoked: revoked_everyone")
 	})
 }
 

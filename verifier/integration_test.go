@@ -428,3 +428,34 @@ func TestALateVerifierReadsTheStream(t *testing.T) {
 		t.Error("the revoked token is accepted")
 	}
 }
+
+// TestCloseOnAConnectionThatEnds: records that are still delivered have no effect
+// after Close has returned, and do no harm.
+func TestCloseOnAConnectionThatEnds(t *testing.T) {
+	for name, end := range map[string]func(*nats.Conn) error{
+		"drained": (*nats.Conn).Drain,
+		"closed":  func(nc *nats.Conn) error { nc.Close(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := verifiertest.Start(t, "orders")
+			c := a.Config()
+			c.NATS = a.Server().Connect(t)
+			v, err := verifier.New(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var revoking sync.WaitGroup
+			revoking.Go(func() { a.Server().RevokeMany(t, events.ScopeToken, ids(300)) })
+			eventually(t, "records arrive", func() bool { return v.Stats().LiveRecords > 20 })
+			if err := end(c.NATS); err != nil {
+				t.Error(err)
+			}
+			v.Close()
+			applied := v.Stats().LiveRecords
+			revoking.Wait()
+			if n := v.Stats().LiveRecords; n != applied {
+				t.Errorf("%d records applied after Close", n-applied)
+			}
+		})
+	}
+}

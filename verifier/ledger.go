@@ -129,22 +129,29 @@ func (l *ledger) mark(r events.Revocation) (changed bool, err error) {
 	if latest := now.Add(longestMark); expires.After(latest) {
 		expires = latest
 	}
-	if l.named.count.Load()+l.users.count.Load() >= l.limit {
-		return false, errFull
-	}
 	switch r.Scope {
 	case events.ScopeToken:
-		changed = l.named.insert(kindToken, r.ID, 0, expires)
+		return l.insert(l.named, kindToken, r, expires)
 	case events.ScopeSession:
-		changed = l.named.insert(kindSession, r.ID, 0, expires)
+		return l.insert(l.named, kindSession, r, expires)
 	case events.ScopeKey:
-		changed = l.named.insert(kindKey, r.ID, 0, expires)
+		return l.insert(l.named, kindKey, r, expires)
 	case events.ScopeUser:
-		changed = l.users.insert(kindUser, r.ID, r.Rev, expires)
+		return l.insert(l.users, kindUser, r, expires)
 	case events.ScopeEveryone:
-		changed = l.raiseEveryone(r)
+		return l.raiseEveryone(r), nil
 	}
-	return changed, nil
+	return false, nil
+}
+
+// insert marks the id of a record, if it is marked already or there is room.
+func (l *ledger) insert(set *marks, kind byte, r events.Revocation, expires time.Time) (changed bool, err error) {
+	if l.named.count.Load()+l.users.count.Load() >= l.limit {
+		if _, marked := set.lookup(kind, r.ID); !marked {
+			return false, errFull
+		}
+	}
+	return set.insert(kind, r.ID, r.Rev, expires), nil
 }
 
 // raiseEveryone notes the latest record that reaches everyone. It needs no

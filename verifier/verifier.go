@@ -125,7 +125,10 @@ func (v *Verifier) sweep(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			v.ledger.sweep(time.Now())
+			// A clock that was just set far ahead makes stale, and is not believed.
+			if now := time.Now(); v.freshAt(now) {
+				v.ledger.sweep(now)
+			}
 		case <-ctx.Done():
 			return
 		}

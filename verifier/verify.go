@@ -39,6 +39,9 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Claims, error) {
 		return nil, v.refused(err)
 	}
 	v.accepted(t)
+	if claims.Stale {
+		v.acceptedStale(t)
+	}
 	return claims, nil
 }
 
@@ -86,6 +89,7 @@ func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fre
 		v.tokens.remove(t)
 		return nil, asError(err)
 	}
+	generation := v.ledger.generation.Load() // before every look-up that it stands for
 	if _, known := v.keys.tokens().Lookup(t.claims.KeyID); !known {
 		v.tokens.remove(t)
 		return nil, &Error{Err: ErrInvalid, Reason: string(token.ReasonUnknownKID), Detail: "the key has been withdrawn"}
@@ -93,7 +97,6 @@ func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fre
 	if r := t.revoked.Load(); r != nil {
 		return nil, revokedBy(*r)
 	}
-	generation := v.ledger.generation.Load() // before the look-up: records arrive in any order
 	r, found := v.ledger.look(t.ref)
 	switch {
 	case found == findRevoked:
@@ -141,7 +144,6 @@ func (v *Verifier) confirm(ctx context.Context, t *cachedToken, generation uint6
 	age, proved := v.ledger.staleness(time.Now()) // asking took its time
 	if v.config.Stale == Accept && proved && age <= v.config.MaxStale+v.config.AcceptGrace &&
 		t.ref.Rev <= v.ledger.applied.Load() {
-		v.acceptedStale(t, age)
 		stale := t.claims
 		stale.Stale = true
 		return &stale, nil
@@ -219,7 +221,8 @@ func (v *Verifier) accepted(t *cachedToken) {
 	v.counters.accepted[stripe].Add(1)
 }
 
-func (v *Verifier) acceptedStale(t *cachedToken, age time.Duration) {
+func (v *Verifier) acceptedStale(t *cachedToken) {
+	age, _ := v.ledger.staleness(time.Now())
 	v.counters.acceptedStale.Add(1)
 	v.config.Logger.Warn("accepted a token beyond the staleness bound",
 		"jti", t.ref.JTI, "sub", t.ref.Sub, "age", age, "max_stale", v.config.MaxStale)

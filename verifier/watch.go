@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -26,7 +27,9 @@ func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.C
 		v.watches.remove(w)
 	})
 	// After joining, so that no revocation falls between look and watch.
-	v.inspect(w)
+	if err := v.inspect(w); err != nil {
+		end(err)
+	}
 	return watched, func() { end(context.Canceled) }
 }
 
@@ -34,21 +37,26 @@ func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.C
 type watch struct {
 	token *cachedToken
 	end   context.CancelCauseFunc
+	// unanswered counts how often in a row guard could not decide. Only guard uses it.
+	unanswered int
 }
 
+// patience is how often in a row guard may fail to decide about a watch. One lost
+// reply is no reason to end every connection.
+const patience = 3
+
 // inspect judges the watched token as if it had just been presented.
-func (v *Verifier) inspect(w *watch) {
+func (v *Verifier) inspect(w *watch) error {
 	ctx, cancel := context.WithTimeout(v.stopped, v.config.RequestTimeout)
 	defer cancel()
 	now := time.Now()
-	if _, err := v.judge(ctx, w.token, now, v.freshAt(now)); err != nil {
-		w.end(err)
-	}
+	_, err := v.judge(ctx, w.token, now, v.freshAt(now))
+	return err
 }
 
-// guard judges every watched token again and again while freshness cannot be
-// proved, when no record may come to tell of a revocation. It asks about one
-// token at a time.
+// guard looks at every watched token once a second. While freshness cannot be
+// proved, when no record may come to tell of a revocation, it judges them again,
+// and asks about one token at a time.
 func (v *Verifier) guard(ctx context.Context) {
 	tick := time.NewTicker(answerLife)
 	defer tick.Stop()
@@ -58,15 +66,38 @@ func (v *Verifier) guard(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if v.freshAt(time.Now()) {
-			continue
-		}
 		for _, w := range v.watches.all() {
 			if ctx.Err() != nil {
 				return
 			}
-			v.inspect(w)
+			v.guardOne(w)
 		}
+	}
+}
+
+// guardOne ends a watch whose token is over, by a clock that goes on while the
+// machine sleeps, or can no longer be decided about.
+func (v *Verifier) guardOne(w *watch) {
+	now := time.Now()
+	if err := v.alive(w.token, now); err != nil {
+		w.end(asError(err))
+		return
+	}
+	if v.freshAt(now) {
+		w.unanswered = 0
+		return
+	}
+	err := v.inspect(w)
+	if errors.Is(err, ErrUnavailable) {
+		w.unanswered++
+		if w.unanswered < patience {
+			return
+		}
+	} else {
+		w.unanswered = 0
+	}
+	if err != nil {
+		w.end(err)
 	}
 }
 

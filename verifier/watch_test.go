@@ -31,7 +31,7 @@ func TestAWatchedContextEndsWithItsToken(t *testing.T) {
 		{"everyone is logged out", func(_ *Verifier, log *memoryLog) { log.revoke(events.ScopeEveryone, "") }, ErrRevoked},
 		{"the key is killed", func(_ *Verifier, log *memoryLog) { log.revoke(events.ScopeKey, testKID) }, ErrRevoked},
 		{"the token expires", func(*Verifier, *memoryLog) { time.Sleep(time.Hour + 11*time.Second) }, ErrExpired},
-		{"nobody can tell any longer", func(_ *Verifier, log *memoryLog) { log.set(true, true); time.Sleep(32 * time.Second) }, ErrUnavailable},
+		{"nobody can tell any longer", func(_ *Verifier, log *memoryLog) { log.set(true, true); time.Sleep(36 * time.Second) }, ErrUnavailable},
 		{"the verifier is closed", func(v *Verifier, _ *memoryLog) { v.Close() }, ErrUnavailable},
 		{"another session is revoked", func(_ *Verifier, log *memoryLog) { log.revoke(events.ScopeSession, "other") }, nil},
 		{"the bus is silent and the authority answers", func(_ *Verifier, log *memoryLog) { log.set(false, true); time.Sleep(time.Minute) }, nil},
