@@ -2,6 +2,7 @@ package verifier_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/verifier"
+	"github.com/authbus/authbus/verifier/token"
 	"github.com/authbus/authbus/verifier/verifiertest"
 )
 
@@ -457,5 +459,45 @@ func TestCloseOnAConnectionThatEnds(t *testing.T) {
 				t.Errorf("%d records applied after Close", n-applied)
 			}
 		})
+	}
+}
+
+// TestPinnedKeys: nothing is fetched, and what other keys have signed is nothing.
+func TestPinnedKeys(t *testing.T) {
+	a := verifiertest.Start(t, "orders")
+	published, err := events.RequestKeys(t.Context(), a.Server().Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := token.ParseJWKS(published.JWKS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := a.Config()
+	c.Keys, c.FeedKeys = set.Keys(), published.Feed
+	v, err := verifier.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	raw := a.Token(t, "ada")
+	if !says(v, raw, nil) {
+		t.Fatal("a good token is refused")
+	}
+	a.Revoke(t, raw)
+	eventually(t, "the token is refused", func() bool { return says(v, raw, verifier.ErrRevoked) })
+	if n := v.Stats().KeyFetches; n != 0 {
+		t.Errorf("%d fetches", n)
+	}
+
+	stranger, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.FeedKeys = []events.FeedKey{{ID: published.Feed[0].ID, Public: stranger}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := verifier.New(ctx, c); err == nil || !strings.Contains(err.Error(), events.ErrForgedReply.Error()) {
+		t.Errorf("with another feed key: %v", err)
 	}
 }
