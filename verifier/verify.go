@@ -16,7 +16,8 @@ import (
 // alive and not revoked. Every other outcome is an [*Error] that wraps
 // [ErrNoToken], [ErrInvalid], [ErrExpired], [ErrRevoked] or [ErrUnavailable].
 //
-// ctx bounds only a request to the authority, where one is needed.
+// ctx bounds what may have to be asked of the authority: the keys, or the state
+// of the token. Where it ends first, the outcome is ErrUnavailable.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*Claims, error) {
 	now := time.Now()
 	t := v.tokens.get(raw)
