@@ -68,7 +68,7 @@ func (a *asker) ask(ctx context.Context, t events.TokenRef, generation uint64) (
 		if r.Err != nil {
 			return nil, r.Err
 		}
-		return r.Val.(*answered), nil //nolint:forcetypeassert // request returns nothing else
+		return r.Val.(*answered), nil // request returns nothing else
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -74,7 +74,7 @@ func (a *Authority) RevokeToken(ctx context.Context, caller Service, raw Secret,
 		ack, err = a.revokeAccess(ctx, caller, raw)
 	}
 	if errors.Is(err, errNothingToRevoke) {
-		return nil, nil //nolint:nilnil // a success without a revocation
+		return nil, nil // a success without a revocation
 	}
 	if err != nil {
 		return nil, err

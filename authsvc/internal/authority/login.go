@@ -177,7 +177,7 @@ func (a *Authority) judge(tx *store.Tx, t *try) (*refusal, error) {
 	case t.account.Status != store.AccountActive:
 		refused.cause = causeDisabled
 	default:
-		return nil, nil //nolint:nilnil // neither refused nor failed
+		return nil, nil // neither refused nor failed
 	}
 	return a.fail(tx, *t, refused, t.buckets.account, t.buckets.address)
 }

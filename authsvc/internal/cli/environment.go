@@ -48,7 +48,7 @@ func (e environment) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 			return value, nil
 		}
 	}
-	return nil, nil //nolint:nilnil // kong's way to say "not set"
+	return nil, nil // kong's way to say "not set"
 }
 
 const variablePrefix = "AUTHSVC_"
