@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/node/broker"
 )
 
 // Config configures a Node. The zero value of each field is its default.
@@ -19,13 +21,16 @@ type Config struct {
 	// DatabaseURL is sqlite:PATH or postgres://…. Required.
 	DatabaseURL string
 
-	// NATSURL is the address of the broker or cluster. It or Embedded is required.
+	// NATSURL is the address of the broker or cluster. Exactly one of it, Embedded
+	// and Broker is required.
 	NATSURL string
 	// PublisherCredentials and AnswererCredentials are .creds files of the two
 	// identities on the bus; default none.
 	PublisherCredentials, AnswererCredentials string
-	// Embedded runs a broker in this process instead.
+	// Embedded runs a broker in this process instead, which ends with the node.
 	Embedded *Embedded
+	// Broker is one that runs in this process already, and goes on without the node.
+	Broker *broker.Broker
 	// Replicas is how many brokers hold each stream; default 1.
 	Replicas int
 
@@ -81,7 +86,7 @@ func (c *Config) normalize() error {
 		}
 	}
 	check(c.DatabaseURL != "", "DatabaseURL", "is required")
-	check((c.NATSURL == "") != (c.Embedded == nil), "NATSURL", "exactly one of NATSURL and Embedded is required")
+	check(c.buses() == 1, "NATSURL", "exactly one of NATSURL, Embedded and Broker is required")
 	check((c.MasterKey == "") != (c.MasterKeyFile == ""), "MasterKey", "exactly one of MasterKey and MasterKeyFile is required")
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
 	check(c.Issuer == "" || strings.HasPrefix(c.Issuer, "https://") || strings.HasPrefix(c.Issuer, "http://"),
@@ -90,6 +95,16 @@ func (c *Config) normalize() error {
 	var err error
 	c.proxies, err = parseProxies(c.TrustedProxies)
 	return errors.Join(append(wrong, err)...)
+}
+
+// buses counts the ways to the bus that are given.
+func (c *Config) buses() (n int) {
+	for _, given := range []bool{c.NATSURL != "", c.Embedded != nil, c.Broker != nil} {
+		if given {
+			n++
+		}
+	}
+	return n
 }
 
 // parseProxies reads networks and single addresses.

@@ -33,7 +33,7 @@ type Node struct {
 	config    Config
 	registry  *prometheus.Registry
 	listener  net.Listener
-	broker    *broker.Broker // nil unless embedded
+	broker    *broker.Broker // nil unless it runs in this process
 	db        *store.DB
 	keys      *keyring.Keyring
 	publisher *bus.Publisher
@@ -141,11 +141,14 @@ func (f feed) Deliver(ctx context.Context, record events.Revocation) authority.D
 func (n *Node) connect(context.Context) (err error) {
 	publisher := bus.Target{URL: n.config.NATSURL, Credentials: n.config.PublisherCredentials}
 	answerer := bus.Target{URL: n.config.NATSURL, Credentials: n.config.AnswererCredentials}
+	n.broker = n.config.Broker
 	if e := n.config.Embedded; e != nil {
 		n.broker, err = broker.Start(broker.Config{Dir: e.Dir, Listen: e.Listen, SyncInterval: e.SyncInterval, Log: n.config.Log})
 		if err != nil {
 			return err
 		}
+	}
+	if n.broker != nil {
 		publisher = bus.Target{URL: n.broker.URL(), Options: n.broker.Options(broker.Publisher)}
 		answerer = bus.Target{URL: n.broker.URL(), Options: n.broker.Options(broker.Answerer)}
 	}
@@ -198,7 +201,10 @@ func (n *Node) Issuer() string { return n.config.Issuer }
 // Authority is the domain, for tests that go where HTTP is too slow.
 func (n *Node) Authority() *authority.Authority { return n.authority }
 
-// Broker is the embedded broker, or nil.
+// Metrics are what /metrics shows.
+func (n *Node) Metrics() prometheus.Gatherer { return n.registry }
+
+// Broker is the broker in this process, or nil.
 func (n *Node) Broker() *broker.Broker { return n.broker }
 
 // BootstrapSecret returns a new one-time secret for the first admin, and false
@@ -242,7 +248,7 @@ func (n *Node) shutdown() error {
 			drain(ctx, nc)
 		}
 	}
-	if n.broker != nil {
+	if n.broker != nil && n.config.Embedded != nil {
 		n.broker.Close()
 	}
 	if n.db != nil {

@@ -16,7 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/authbus/authbus/authsvc/internal/node"
+	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/authsvc/internal/store"
 	"github.com/authbus/authbus/events/eventstest"
 )
@@ -241,6 +244,29 @@ func TestRestartKeepsAccountsAndKeys(t *testing.T) {
 	}
 	if _, again := call(t, http.MethodGet, second.URL()+"/.well-known/jwks.json", ""); again != keys {
 		t.Errorf("the keys changed from %s to %s", keys, again)
+	}
+}
+
+func TestABrokerOfOthersOutlivesTheNode(t *testing.T) {
+	dir := t.TempDir()
+	b, err := broker.Start(broker.Config{Dir: filepath.Join(dir, "bus"), Listen: "127.0.0.1:0", SyncInterval: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	c := embedded(dir)
+	c.Embedded, c.Broker = nil, b
+	for range 2 { // nodes one after the other, on the same database
+		n := awaitReady(t, start(t, c))
+		c.Issuer = n.Issuer()
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		nc, err := nats.Connect(b.URL())
+		if err != nil {
+			t.Fatalf("the broker has ended with the node: %v", err)
+		}
+		nc.Close()
 	}
 }
 
