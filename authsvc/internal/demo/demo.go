@@ -34,8 +34,9 @@ type Config struct {
 	Issuer string
 	// NATSURL is the broker's address. The service has a connection of its own.
 	NATSURL string
-	// MaxStale is the verifier's bound; 0 means its default.
-	MaxStale time.Duration
+	// Verifier says how to verify; the zero value is local verification with the
+	// verifier's defaults. Issuer, Audience, NATS and Logger are filled in.
+	Verifier verifier.Config
 	// Log takes what happens; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -59,9 +60,9 @@ func Start(ctx context.Context, c Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: connecting to the bus: %w", c.Name, err)
 	}
-	v, err := verifier.New(ctx, verifier.Config{
-		Issuer: c.Issuer, Audience: c.Name, NATS: nc, MaxStale: c.MaxStale, Logger: c.Log,
-	})
+	how := c.Verifier
+	how.Issuer, how.Audience, how.NATS, how.Logger = c.Issuer, c.Name, nc, c.Log
+	v, err := verifier.New(ctx, how)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("starting %s: %w", c.Name, err)

@@ -4,15 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/authbus/authbus/authsvc/internal/demo"
 )
 
-// answer is what a demo service said.
+// answer is what a service said.
 type answer struct {
 	status int
 	// said is the message of a success or the title of a problem.
@@ -29,9 +28,9 @@ var (
 	undecided  = answer{http.StatusServiceUnavailable, "cannot be decided now, try again"}
 )
 
-// call asks a service with a token, or without one where it is empty.
-func (t *tour) call(ctx context.Context, s *demo.Service, token string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/", nil)
+// call asks at url with a token, or without one where it is empty.
+func (t *tour) call(ctx context.Context, url, token string) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return answer{}, err
 	}
@@ -40,20 +39,21 @@ func (t *tour) call(ctx context.Context, s *demo.Service, token string) (answer,
 	}
 	resp, err := t.http.Do(req)
 	if err != nil {
-		return answer{}, fmt.Errorf("calling %s: %w", s.Name(), err)
+		return answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end below
 	var body struct{ Message, Title string }
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
-		return answer{}, fmt.Errorf("reading the answer of %s: %w", s.Name(), err)
+		return answer{}, fmt.Errorf("reading the answer of %s: %w", url, err)
 	}
+	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
 	return answer{resp.StatusCode, body.Message + body.Title}, nil
 }
 
 // expect calls both services and fails unless both answer as wanted.
 func (t *tour) expect(ctx context.Context, token string, want answer) error {
 	for _, s := range t.services {
-		got, err := t.call(ctx, s, token)
+		got, err := t.call(ctx, s.URL(), token)
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,10 @@ func (t *tour) refusedAfter(ctx context.Context, token string, acked time.Time) 
 	errs := make([]error, len(t.services))
 	var wg sync.WaitGroup
 	for i, s := range t.services {
-		wg.Go(func() { found[i], errs[i] = t.awaitRefusal(ctx, s, token, acked) })
+		wg.Go(func() {
+			found[i].service = s.Name()
+			found[i].after, errs[i] = t.awaitRefusal(ctx, s.URL(), token, acked)
+		})
 	}
 	wg.Wait()
 	for _, err := range errs {
@@ -84,16 +87,18 @@ func (t *tour) refusedAfter(ctx context.Context, token string, acked time.Time) 
 	return found, nil
 }
 
-func (t *tour) awaitRefusal(ctx context.Context, s *demo.Service, token string, acked time.Time) (refusal, error) {
+// awaitRefusal calls at url until the token is refused, and returns how long after
+// acked that was.
+func (t *tour) awaitRefusal(ctx context.Context, url, token string, acked time.Time) (time.Duration, error) {
 	for {
-		got, err := t.call(ctx, s, token)
+		got, err := t.call(ctx, url, token)
 		switch {
 		case err != nil:
-			return refusal{}, fmt.Errorf("waiting for %s to refuse: %w", s.Name(), err)
+			return 0, fmt.Errorf("waiting for a refusal: %w", err)
 		case got == loginAgain:
-			return refusal{s.Name(), time.Since(acked)}, nil
+			return time.Since(acked), nil
 		case got != validated:
-			return refusal{}, fmt.Errorf("%s answered %v, not %v", s.Name(), got, loginAgain)
+			return 0, fmt.Errorf("%s answered %v, not %v", url, got, loginAgain)
 		}
 	}
 }

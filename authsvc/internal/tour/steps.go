@@ -212,7 +212,7 @@ func (t *tour) startBroker(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {
-		got, err := t.call(ctx, t.services[0], t.phone.AccessToken)
+		got, err := t.call(ctx, t.services[0].URL(), t.phone.AccessToken)
 		if err != nil {
 			return "", err
 		}
