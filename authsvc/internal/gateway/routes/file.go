@@ -1,0 +1,192 @@
+package routes
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// settleTime is how long after a change the file is read: one replacement
+	// makes several notifications.
+	settleTime = 50 * time.Millisecond
+	// pollInterval is how often the file is read without any notification.
+	pollInterval = 10 * time.Second
+)
+
+// File keeps the table of a file that may change.
+type File struct {
+	path    string
+	log     *slog.Logger
+	adopt   func(*Table) error
+	current atomic.Pointer[Table]
+	stop    context.CancelFunc
+	done    chan struct{}
+
+	mu    sync.Mutex
+	stats Stats // guarded by mu
+
+	// read is the sum of what was read last. Only the goroutine of watch uses it.
+	read [sha256.Size]byte
+}
+
+// Stats tells what became of the file's changes.
+type Stats struct {
+	// Adopted counts the tables that came into force, the first among them.
+	Adopted uint64
+	// Refused counts the changes that did not, and Err says what is wrong with
+	// the file as it is now; nil if nothing is.
+	Refused uint64
+	Err     error
+}
+
+// Open reads the file and watches it until Close. adopt, which may be nil, is
+// called with every table before it comes into force, and can refuse it: for
+// whoever must be ready for its upstreams, or knows of more mistakes.
+func Open(path string, log *slog.Logger, adopt func(*Table) error) (*File, error) {
+	if log == nil {
+		log = slog.Default()
+	}
+	if adopt == nil {
+		adopt = func(*Table) error { return nil }
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	f := &File{path: path, log: log, adopt: adopt, stop: stop, done: make(chan struct{})}
+	// Watching begins before the first look, so that no change falls between.
+	notify, err := fsnotify.NewWatcher()
+	if err == nil {
+		err = notify.Add(filepath.Dir(path))
+	}
+	if err != nil {
+		log.Warn("the folder of the routes cannot be watched; they are read every now and then instead", "path", path, "every", pollInterval, "error", err)
+	}
+	if err := f.load(); err != nil {
+		stop()
+		return nil, errors.Join(err, closeWatcher(notify))
+	}
+	go f.watch(ctx, notify)
+	return f, nil
+}
+
+func closeWatcher(w *fsnotify.Watcher) error {
+	if w == nil {
+		return nil
+	}
+	return w.Close()
+}
+
+// Current returns the table in force.
+func (f *File) Current() *Table { return f.current.Load() }
+
+// Stats tells what became of the file's changes.
+func (f *File) Stats() Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stats
+}
+
+// Err says what is wrong with the file as it is now, so that another table is in
+// force; nil if nothing is.
+func (f *File) Err() error { return f.Stats().Err }
+
+// Close stops watching. The table stays.
+func (f *File) Close() error {
+	f.stop()
+	<-f.done
+	return nil
+}
+
+// watch is the goroutine of Open: it reads the file again soon after its folder
+// has changed, and from time to time.
+func (f *File) watch(ctx context.Context, notify *fsnotify.Watcher) {
+	defer close(f.done)
+	var changes chan fsnotify.Event
+	var failures chan error
+	if notify != nil {
+		defer notify.Close() //nolint:errcheck // nobody is left to tell
+		changes, failures = notify.Events, notify.Errors
+	}
+	next := time.NewTimer(pollInterval)
+	defer next.Stop()
+	soon := false // a folder that is never quiet must not put the look off for ever
+	for {
+		select {
+		case <-changes:
+		case err := <-failures:
+			// Notifications may have been lost.
+			f.log.Warn("watching the routes", "path", f.path, "error", err)
+		case <-next.C:
+			f.look()
+			next.Reset(pollInterval)
+			soon = false
+			continue
+		case <-ctx.Done():
+			return
+		}
+		if !soon {
+			next.Reset(settleTime)
+			soon = true
+		}
+	}
+}
+
+// look reads the file again and logs what came of it.
+func (f *File) look() {
+	before := f.Stats()
+	err := f.load()
+	switch now := f.Stats(); {
+	case err != nil && now.Refused != before.Refused:
+		f.log.Error("the new routes are refused, the old ones stay", "path", f.path, "error", err)
+	case now.Adopted != before.Adopted:
+		f.log.Info("the routes have changed", "path", f.path, "rules", len(f.Current().rules))
+	}
+}
+
+// load reads the file and adopts its table, unless it has been judged already.
+func (f *File) load() error {
+	text, err := readFile(f.path)
+	if err != nil {
+		// What is read after this is new, even if it is what was there before.
+		f.read = [sha256.Size]byte{}
+		return f.refuse(err)
+	}
+	sum := sha256.Sum256(text)
+	if sum == f.read {
+		return f.Err()
+	}
+	f.read = sum
+	table, err := Parse(f.path, text)
+	if err == nil {
+		if err = f.adopt(table); err != nil {
+			err = fmt.Errorf("%s: %w", f.path, err)
+		}
+	}
+	if err != nil {
+		return f.refuse(err)
+	}
+	f.current.Store(table)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stats.Adopted++
+	f.stats.Err = nil
+	return nil
+}
+
+func (f *File) refuse(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// A file that stays away is one refusal, not one each time it is looked for.
+	if f.stats.Err == nil || f.stats.Err.Error() != err.Error() {
+		f.stats.Refused++
+	}
+	f.stats.Err = err
+	return err
+}
