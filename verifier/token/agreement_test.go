@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -21,11 +22,14 @@ import (
 func agrees(t *testing.T, raw string, got *Claims, keys *KeySet, p Profile, now time.Time) {
 	t.Helper()
 	parser := jwt.NewParser(
-		jwt.WithValidMethods([]string{"EdDSA", "ES256", "RS256"}), jwt.WithStrictDecoding(), jwt.WithIssuer(p.Issuer), jwt.WithAudience(p.Audience),
+		jwt.WithValidMethods([]string{"EdDSA", "ES256", "RS256", "HS256"}), jwt.WithStrictDecoding(), jwt.WithIssuer(p.Issuer), jwt.WithAudience(p.Audience),
 		jwt.WithIssuedAt(), jwt.WithExpirationRequired(), jwt.WithLeeway(p.leeway()), jwt.WithTimeFunc(func() time.Time { return now }),
 	)
 	_, err := parser.Parse(raw, func(t *jwt.Token) (any, error) {
 		kid, _ := t.Header["kid"].(string)
+		if k := keys.find(kid); k.secret != nil {
+			return k.secret, nil
+		}
 		k, _ := keys.Lookup(kid)
 		return k.Public, nil
 	})
@@ -87,22 +91,27 @@ func decodeObject(t *testing.T, doc []byte) map[string]any {
 }
 
 func TestAcceptedVectorsAgreeWithOtherReaders(t *testing.T) {
-	keys, now := loadTestKeys(t).set(t), time.Unix(vectorNow, 0)
-	for _, v := range readVectors(t, "testdata/accept.json") {
-		c, err := vectorProfile().Verify(v.raw(), keys, now)
-		if err != nil {
-			t.Fatalf("%s: %v", v.Title, err)
+	now := time.Unix(vectorNow, 0)
+	for name, keys := range map[string]*KeySet{"accept": loadTestKeys(t).set(t), "shared/accept": loadTestSecrets(t).set(t)} {
+		for _, v := range readVectors(t, "testdata/"+name+".json") {
+			c, err := vectorProfile().Verify(v.raw(), keys, now)
+			if err != nil {
+				t.Fatalf("%s: %v", v.Title, err)
+			}
+			agrees(t, v.raw(), c, keys, vectorProfile(), now)
 		}
-		agrees(t, v.raw(), c, keys, vectorProfile(), now)
 	}
 }
 
 // FuzzVerify checks tokens as they come, and signs every header and payload it
-// is given, so that the fuzzer gets behind the signature.
+// is given, so that the fuzzer gets behind the signature; with public keys, and
+// with shared secrets.
 func FuzzVerify(f *testing.F) {
 	keys := loadTestKeys(f)
-	set, now := keys.set(f), time.Unix(vectorNow, 0)
-	for _, name := range []string{"accept", "reject_transport", "reject_header", "reject_signature", "reject_claims"} {
+	secrets := loadTestSecrets(f)
+	now := time.Unix(vectorNow, 0)
+	sets := []*KeySet{keys.set(f), secrets.set(f)}
+	for _, name := range []string{"accept", "reject_transport", "reject_header", "reject_signature", "reject_claims", "shared/accept", "shared/reject"} {
 		for _, v := range readVectors(f, "testdata/"+name+".json") {
 			raw := v.raw()
 			if len(raw) > 4096 {
@@ -116,14 +125,24 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw string, header, payload []byte) {
 		forged := forge{tb: t, keys: keys}
-		for _, raw := range []string{raw, forged.signed(edID, string(header), string(payload)), forged.signed(edID, forged.header(edID), string(payload))} {
-			c, err := vectorProfile().Verify(raw, set, now)
-			if err != nil {
-				reasonOf(t, err)
-				harmless(t, err)
-				continue
+		for _, raw := range []string{
+			raw, forged.signed(edID, string(header), string(payload)), forged.signed(edID, forged.header(edID), string(payload)),
+			maced(sha256.New, secrets.current, string(header), string(payload)), maced(sha256.New, secrets.current, forged.sharedHeader(secrets.current), string(payload)),
+		} {
+			accepted := 0
+			for _, set := range sets {
+				c, err := vectorProfile().Verify(raw, set, now)
+				if err != nil {
+					reasonOf(t, err)
+					harmless(t, err)
+					continue
+				}
+				accepted++
+				agrees(t, raw, c, set, vectorProfile(), now)
 			}
-			agrees(t, raw, c, set, vectorProfile(), now)
+			if accepted > 1 {
+				t.Errorf("public keys and shared secrets both accept %s", raw)
+			}
 		}
 	})
 }

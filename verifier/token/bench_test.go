@@ -21,6 +21,9 @@ func signedToken(tb testing.TB, keys testKeys, kid string) string {
 // Claims, their text, their lists, and golang-jwt's copy of what is signed.
 const verifyAllocs = 4
 
+// What golang-jwt makes for each MAC.
+const macAllocs = 6
+
 func TestVerifyAllocatesLittle(t *testing.T) {
 	keys := loadTestKeys(t)
 	raw, set, now := signedToken(t, keys, edID), keys.set(t), time.Unix(vectorNow, 0)
@@ -31,6 +34,23 @@ func TestVerifyAllocatesLittle(t *testing.T) {
 	})
 	if got > verifyAllocs {
 		t.Errorf("Verify allocates %v times; want %d", got, verifyAllocs)
+	}
+}
+
+func TestVerifyWithSecretAllocatesLittle(t *testing.T) {
+	secrets := loadTestSecrets(t)
+	raw, err := SignWithSecret(goodClaims(), secretOf(t, secrets.current))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, now := secrets.set(t), time.Unix(vectorNow, 0)
+	got := testing.AllocsPerRun(100, func() {
+		if _, err := vectorProfile().Verify(raw, set, now); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got > verifyAllocs+macAllocs {
+		t.Errorf("Verify allocates %v times; want %d", got, verifyAllocs+macAllocs)
 	}
 }
 
@@ -81,6 +101,20 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 	}
+	b.Run("shared", func(b *testing.B) {
+		secrets := loadTestSecrets(b)
+		set := secrets.set(b)
+		raw, err := SignWithSecret(goodClaims(), secretOf(b, secrets.current))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := p.Verify(raw, set, now); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // BenchmarkRawEd25519 is what no verification of the same token can be faster than.

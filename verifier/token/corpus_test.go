@@ -61,9 +61,38 @@ func TestCorpusOfWholeTokens(t *testing.T) {
 	}
 }
 
-// noSharedSecrets marks the cases for HS256, which a key set cannot hold: those
-// that would be valid must be refused here like the others.
-const noSharedSecrets = "HS256"
+// hs256 marks the cases for shared secrets, which no set of public keys can hold:
+// there, those that would be valid must be refused like the others.
+const hs256 = "HS256"
+
+// corpusSecrets is the set of the shared secrets in a published key, under their
+// published ids, or nil where one of them is too weak to be taken, or public keys
+// are beside them.
+func corpusSecrets(t *testing.T, key []byte) *KeySet {
+	t.Helper()
+	var doc struct {
+		Keys []struct{ Kty, Kid, Alg, K string }
+	}
+	if err := json.Unmarshal(asJWKS(t, key), &doc); err != nil {
+		t.Fatal(err)
+	}
+	set := &KeySet{byID: map[string]*verifyKey{}, shared: true}
+	for _, k := range doc.Keys {
+		if k.Kty != "oct" || k.Alg != "" && k.Alg != hs256 {
+			return nil
+		}
+		b, err := base64.RawURLEncoding.DecodeString(k.K)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewSecret(b)
+		if err != nil || set.byID[k.Kid] != nil {
+			return nil
+		}
+		set.addSecret(k.Kid, s.held().key)
+	}
+	return set
+}
 
 // signatureLayer judges a token whose payload is no claims set: all of Verify
 // from the size to the signature. Some published tokens have no typ or kid, so
@@ -111,7 +140,7 @@ func (c signatureCase) run(t *testing.T, alg string, jwks []byte) {
 	}
 	switch c.ExpectHere {
 	case "accept_signature":
-		if (alg == noSharedSecrets) == (err == nil) {
+		if (alg == hs256) == (err == nil) {
 			t.Errorf("%s %s, %s: %v", c.ID, c.Comment, alg, err)
 		}
 	case "reject":
@@ -128,6 +157,21 @@ func (c signatureCase) run(t *testing.T, alg string, jwks []byte) {
 	}
 }
 
+// runShared judges the token by the secrets that it was published with. It
+// reports whether they are strong enough for that.
+func (c signatureCase) runShared(t *testing.T, key []byte) bool {
+	t.Helper()
+	secrets := corpusSecrets(t, key)
+	if secrets == nil {
+		return false
+	}
+	err := signatureLayer(c.Token, secrets)
+	if c.ExpectHere == "accept_signature" && err != nil || c.ExpectHere == "reject" && err == nil {
+		t.Errorf("%s %s, with its secret: %v", c.ID, c.Comment, err)
+	}
+	return true
+}
+
 func TestCorpusOfWycheproofSignatures(t *testing.T) {
 	var file struct {
 		Groups []struct {
@@ -137,14 +181,24 @@ func TestCorpusOfWycheproofSignatures(t *testing.T) {
 		}
 	}
 	corpusFile(t, "wycheproof_jws.json", &file)
-	n := 0
+	n, shared, weak := 0, 0, 0
 	for _, g := range file.Groups {
 		for _, c := range g.Cases {
 			c.run(t, g.Alg, asJWKS(t, g.Key))
 			n++
+			switch {
+			case g.Alg != hs256:
+			case c.runShared(t, g.Key):
+				shared++
+			default:
+				weak++
+			}
 		}
 	}
-	t.Logf("%d cases", n)
+	t.Logf("%d cases; %d of HS256 with their secrets, and %d more with secrets that are refused", n, shared, weak)
+	if shared == 0 {
+		t.Error("no case ran with its secret")
+	}
 }
 
 func TestCorpusOfRFCs(t *testing.T) {
@@ -164,6 +218,9 @@ func TestCorpusOfRFCs(t *testing.T) {
 			jwks = asJWKS(t, c.Key)
 		}
 		c.run(t, c.Alg, jwks)
+		if c.Alg == hs256 && c.runShared(t, c.Key) {
+			t.Errorf("%s: a published secret was taken", c.ID)
+		}
 	}
 	t.Logf("%d cases", len(cases))
 }
@@ -196,42 +253,72 @@ func asJWKS(t *testing.T, key []byte) []byte {
 	return doc
 }
 
-func TestCorpusOfWycheproofPrimitives(t *testing.T) {
-	var file struct {
-		Groups []struct {
-			Alg   string
-			Key   json.RawMessage
-			Cases []struct {
-				ID, Comment, Expect string
-				Msg                 string `json:"msg_hex"`
-				Sig                 string `json:"sig_hex"`
-			}
+// primitiveGroup holds raw signatures of one key.
+type primitiveGroup struct {
+	Alg   string
+	Key   json.RawMessage
+	Cases []struct {
+		ID, Comment, Expect string
+		Msg                 string `json:"msg_hex"`
+		Sig                 string `json:"sig_hex"`
+	}
+}
+
+func (g primitiveGroup) run(t *testing.T, key *verifyKey) {
+	t.Helper()
+	for _, c := range g.Cases {
+		got := key.verifies(unhex(t, c.Msg), base64.RawURLEncoding.EncodeToString([]byte(unhex(t, c.Sig))))
+		if c.Expect != "either" && got != (c.Expect == "valid") {
+			t.Errorf("%s %s: valid = %v", c.ID, c.Comment, got)
 		}
 	}
+}
+
+func TestCorpusOfWycheproofPrimitives(t *testing.T) {
+	var file struct{ Groups []primitiveGroup }
 	corpusFile(t, "wycheproof_primitive.json", &file)
 	counts := map[string]int{}
 	for _, g := range file.Groups {
 		keys, err := ParseJWKS(asJWKS(t, g.Key))
-		if g.Alg == noSharedSecrets {
+		if g.Alg == hs256 {
 			if err == nil {
-				t.Errorf("a shared secret was taken for a key: %s", g.Key)
+				t.Errorf("a shared secret was taken for a public key: %s", g.Key)
 			}
-			counts["refused with the shared secret"] += len(g.Cases)
+			counts[g.runSecret(t)] += len(g.Cases)
 			continue
 		}
 		if err != nil || keys.Len() != 1 {
 			t.Errorf("%s: %v", g.Key, err)
 			continue
 		}
-		for _, c := range g.Cases {
-			got := keys.order[0].verifies(unhex(t, c.Msg), base64.RawURLEncoding.EncodeToString([]byte(unhex(t, c.Sig))))
-			if c.Expect != "either" && got != (c.Expect == "valid") {
-				t.Errorf("%s %s: valid = %v", c.ID, c.Comment, got)
-			}
-			counts[g.Alg]++
-		}
+		g.run(t, keys.order[0])
+		counts[g.Alg] += len(g.Cases)
 	}
 	t.Log(counts)
+	if counts[hs256] == 0 {
+		t.Error("no MAC ran with its secret")
+	}
+}
+
+// runSecret runs the MACs of a group, also those of a secret that is refused,
+// around the check, and says which it was.
+func (g primitiveGroup) runSecret(t *testing.T) string {
+	t.Helper()
+	var key struct{ K string }
+	if err := json.Unmarshal(g.Key, &key); err != nil {
+		t.Fatal(err)
+	}
+	b, err := base64.RawURLEncoding.DecodeString(key.K)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &KeySet{byID: map[string]*verifyKey{}, shared: true}
+	set.addSecret(given, b)
+	g.run(t, set.order[0])
+	if _, err := NewSecret(b); err != nil {
+		return hs256 + ", secret refused"
+	}
+	return hs256
 }
 
 func unhex(t *testing.T, s string) string {

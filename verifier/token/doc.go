@@ -8,6 +8,20 @@
 //	claims, err := profile.Verify(raw, keys, time.Now())
 //	if refused, ok := errors.AsType[*token.Error](err); ok { log.Print(refused.Reason) }
 //
+// # Shared secrets
+//
+// Public keys are the way to go. For those who insist there is HS256 with a
+// [Secret], in a set of its own:
+//
+//	secret, err := token.ReadSecretFile("/run/secrets/tokens")
+//	keys, err := token.NewSecretSet(secret)
+//
+// Every holder of a secret can mint tokens for everybody, so one service that is
+// broken into is all of them. A [KeySet] has public keys or secrets, never both,
+// and a set of one refuses the algorithms of the other before it looks for a key:
+// so a public key can never be taken for a secret. Weak secrets are refused when
+// they are made. No JWK Set has secrets in it, written or read.
+//
 // # What an accepted token has passed
 //
 // In this order, each step only after the one before it: at most 16 KiB; three

@@ -86,7 +86,7 @@ func (h *header) admit(keys *KeySet) (*verifyKey, error) {
 		return nil, refuse(ReasonBadHeader, "alg is missing or not a string")
 	}
 	alg := Alg(h.alg.unquoted())
-	if !alg.known() {
+	if !keys.admits(alg) {
 		return nil, refuse(ReasonAlgNotAllowed, "alg "+shown(string(alg)))
 	}
 	if err := h.checkType(); err != nil {

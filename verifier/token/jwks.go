@@ -102,7 +102,7 @@ func (m jwk) key() (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	if !verifies || kid == "" || alg != "" && !Alg(alg).known() {
+	if !verifies || kid == "" || alg != "" && !Alg(alg).public() {
 		return Key{}, errKeyIgnored
 	}
 	k, err := m.public(kty, crv)

@@ -182,8 +182,12 @@ func TestNothingOfThisPackageReachesOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		allowed := map[string]string{
+			"secretfile.go": `"os"`,       // reads the file that the operator names
+			"secret.go":     `"log/slog"`, // hides the secret from logs, and writes none
+		}
 		for _, far := range []string{`"net/http"`, `"net"`, `"os"`, `"log/slog"`, `"log"`} {
-			if strings.Contains(string(source), far) {
+			if allowed[e.Name()] != far && strings.Contains(string(source), far) {
 				t.Errorf("%s imports %s: no header may ever be followed or logged", e.Name(), far)
 			}
 		}

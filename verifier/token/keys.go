@@ -2,6 +2,7 @@ package token
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 )
@@ -9,15 +10,22 @@ import (
 // Alg is a signature algorithm (RFC 7518 §3.1, RFC 8037).
 type Alg string
 
-// The algorithms there are. All are asymmetric: a key set never holds a shared
-// secret, so a public key can never be taken for one.
+// The algorithms there are.
 const (
 	AlgEdDSA Alg = "EdDSA" // Ed25519
 	AlgES256 Alg = "ES256" // ECDSA on P-256 with SHA-256
 	AlgRS256 Alg = "RS256" // RSASSA-PKCS1-v1_5 with SHA-256
+	// AlgHS256 is HMAC with SHA-256 and a [Secret]: never with a [Key].
+	AlgHS256 Alg = "HS256"
 )
 
-func (a Alg) known() bool { return a == AlgEdDSA || a == AlgES256 || a == AlgRS256 }
+// public reports whether a is an algorithm of public keys.
+func (a Alg) public() bool { return a == AlgEdDSA || a == AlgES256 || a == AlgRS256 }
+
+// ErrMixed says that shared secrets and public keys were to be trusted at once.
+// They never are: where both are, a public key can be taken for a secret, and who
+// holds the secret signs like who holds the private key (RFC 8725 §2.1).
+var ErrMixed = errors.New("shared secrets and public keys are never mixed")
 
 // Key is one public key of an issuer. It is good for exactly one algorithm.
 type Key struct {
@@ -30,16 +38,19 @@ type Key struct {
 // maxKeys bounds a key set: a rotating issuer has a handful.
 const maxKeys = 64
 
-// KeySet holds the keys of one issuer. It never changes and may be used from
-// many goroutines. A nil *KeySet holds no key.
+// KeySet holds the keys of one issuer: public keys, or shared secrets, never
+// both. It never changes and may be used from many goroutines. A nil *KeySet
+// holds no key.
 type KeySet struct {
-	byID  map[string]*verifyKey
-	order []*verifyKey
+	byID   map[string]*verifyKey
+	order  []*verifyKey
+	shared bool // it is for secrets, and HS256 is all that it admits
 }
 
 // verifyKey is a checked key of our own, which no caller can change.
 type verifyKey struct {
 	Key
+	secret any // the bytes of a shared secret; Public is nil then
 	sigLen int // of every signature, in bytes
 }
 
@@ -70,7 +81,42 @@ func NewKeySet(keys ...Key) (*KeySet, error) {
 	return s, nil
 }
 
-// Lookup returns the key with exactly this id. The key is shared: do not change it.
+// NewSecretSet makes a set of shared secrets, whose ids are the kids. Two are
+// there while one replaces the other. It refuses the zero Secret and one that is
+// there twice. An empty set is allowed; it accepts nothing.
+func NewSecretSet(secrets ...Secret) (*KeySet, error) {
+	s := &KeySet{byID: make(map[string]*verifyKey, len(secrets)), shared: true}
+	for _, secret := range secrets {
+		if secret.IsZero() {
+			return nil, errors.New("shared secret is missing")
+		}
+		if s.byID[secret.ID()] != nil {
+			return nil, fmt.Errorf("shared secret %s is there twice", secret.ID())
+		}
+		s.addSecret(secret.ID(), secret.held().key)
+	}
+	return s, nil
+}
+
+func (s *KeySet) addSecret(kid string, key any) {
+	k := &verifyKey{Key: Key{ID: kid, Alg: AlgHS256}, secret: key, sigLen: sha256.Size}
+	s.byID[kid] = k
+	s.order = append(s.order, k)
+}
+
+// Shared reports whether the set is one of shared secrets.
+func (s *KeySet) Shared() bool { return s != nil && s.shared }
+
+// admits reports whether tokens of the algorithm can be good at all.
+func (s *KeySet) admits(a Alg) bool {
+	if s.Shared() {
+		return a == AlgHS256
+	}
+	return a.public()
+}
+
+// Lookup returns the key with exactly this id. The key is shared: do not change
+// it. A shared secret has no public half: Public is nil, and only the id is told.
 func (s *KeySet) Lookup(kid string) (Key, bool) {
 	if k := s.find(kid); k != nil {
 		return k.Key, true
@@ -117,8 +163,10 @@ func checkKey(k Key) (*verifyKey, error) {
 		checked.Public, checked.sigLen, err = checkP256(k.Public)
 	case AlgRS256:
 		checked.Public, checked.sigLen, err = checkRSA(k.Public)
+	case AlgHS256:
+		err = fmt.Errorf("algorithm %q is not supported here: %w", k.Alg, ErrMixed)
 	default:
-		return nil, fmt.Errorf("algorithm %q is not supported", k.Alg)
+		err = fmt.Errorf("algorithm %q is not supported", k.Alg)
 	}
 	if err != nil {
 		return nil, err

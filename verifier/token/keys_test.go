@@ -137,7 +137,7 @@ func TestNewKeySetRefusesUnsoundKeys(t *testing.T) {
 		{"no id", Key{Alg: AlgEdDSA, Public: ed.Public}, "key id of 0 bytes"},
 		{"id too long", Key{ID: strings.Repeat("k", 257), Alg: AlgEdDSA, Public: ed.Public}, "key id of 257 bytes"},
 		{"unknown algorithm", Key{ID: "k", Alg: "PS256", Public: keys.rsa.Public()}, "not supported"},
-		{"symmetric algorithm", Key{ID: "k", Alg: "HS256", Public: []byte("secret")}, "not supported"},
+		{"symmetric algorithm", Key{ID: "k", Alg: "HS256", Public: []byte("secret")}, "never mixed"},
 		{"no public key", Key{ID: "k", Alg: AlgEdDSA}, "type"},
 		{"EdDSA with an RSA key", Key{ID: "k", Alg: AlgEdDSA, Public: keys.rsa.Public()}, "type"},
 		{"RS256 with an Ed25519 key", Key{ID: "k", Alg: AlgRS256, Public: ed.Public}, "type"},

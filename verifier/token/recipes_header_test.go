@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/x509"
@@ -58,12 +59,12 @@ func (f forge) confusion(l *list) {
 	for _, kid := range []string{edID, ecID, rsaID} {
 		for form, secret := range f.publicForms(kid) {
 			input := b64(f.header(kid, set("alg", `"HS256"`))) + "." + b64(body())
-			l.reject("alg_confusion", kid+" as "+form, ReasonAlgNotAllowed, input+"."+hs256(secret, input))
+			l.reject("alg_confusion", kid+" as "+form, ReasonAlgNotAllowed, input+"."+macOf(secret, input))
 		}
 	}
 	for title, secret := range map[string]string{"empty": "", "secret": "secret", "NUL": "\x00", "32 NUL": strings.Repeat("\x00", 32)} {
 		input := b64(f.header("nobody", set("alg", `"HS256"`))) + "." + b64(body())
-		l.reject("weak_hmac", title, ReasonAlgNotAllowed, input+"."+hs256([]byte(secret), input))
+		l.reject("weak_hmac", title, ReasonAlgNotAllowed, input+"."+macOf([]byte(secret), input))
 	}
 	l.sort()
 }
@@ -84,12 +85,16 @@ func (f forge) publicForms(kid string) map[string][]byte {
 		f.tb.Fatal(err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	return map[string][]byte{
+	forms := map[string][]byte{
 		"DER": der, "PEM": text, "PEM without line end": []byte(strings.TrimSpace(string(text))), "JWK": set.Keys[0], "JWKS": jwks,
 	}
+	if raw, ok := public.Public.(ed25519.PublicKey); ok {
+		forms["bytes"] = raw
+	}
+	return forms
 }
 
-func hs256(secret []byte, input string) string {
+func macOf(secret []byte, input string) string {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte(input))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))

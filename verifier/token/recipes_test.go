@@ -23,6 +23,8 @@ func TestVectorsAreAsMade(t *testing.T) {
 		"reject_header.json":    f.headers(),
 		"reject_signature.json": f.signatures(),
 		"reject_claims.json":    f.claims(),
+		"shared/accept.json":    f.sharedControls(loadTestSecrets(t)),
+		"shared/reject.json":    f.sharedAttacks(loadTestSecrets(t)),
 	} {
 		path := filepath.Join("testdata", name)
 		doc := encodeVectors(t, made)

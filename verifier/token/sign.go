@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -55,6 +56,24 @@ func Sign(c Claims, kid string, alg Alg, key crypto.Signer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("signing token: %w", err)
 	}
+	return finish(input, method, key, sigLen)
+}
+
+// SignWithSecret mints an access token like [Sign], signed with HS256; the kid is
+// the secret's ID.
+func SignWithSecret(c Claims, s Secret) (string, error) {
+	if s.IsZero() {
+		return "", errors.New("signing token: no shared secret")
+	}
+	input, err := signingInput(c, s.ID(), AlgHS256)
+	if err != nil {
+		return "", fmt.Errorf("signing token: %w", err)
+	}
+	return finish(input, jwt.SigningMethodHS256, s.held().key, sha256.Size)
+}
+
+// finish signs the input.
+func finish(input string, method jwt.SigningMethod, key any, sigLen int) (string, error) {
 	sig, err := method.Sign(input, key)
 	if err != nil {
 		return "", fmt.Errorf("signing token: %w", err)
@@ -88,6 +107,8 @@ func signingMethod(alg Alg, key crypto.Signer) (method jwt.SigningMethod, sigLen
 	case AlgRS256:
 		method = jwt.SigningMethodRS256
 		_, sigLen, err = checkRSA(key.Public())
+	case AlgHS256:
+		err = fmt.Errorf("algorithm %q is not supported here: it is for a Secret", alg)
 	default:
 		err = fmt.Errorf("algorithm %q is not supported", alg)
 	}

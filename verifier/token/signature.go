@@ -7,7 +7,7 @@ const maxSigLen = maxRSABits / 8
 
 // verifies reports whether segment, canonical base64url, is the key's signature
 // over input. Lengths are exact: 64 bytes for EdDSA and ES256 (no ASN.1), the
-// modulus for RS256.
+// modulus for RS256, 32 bytes for HS256 (never a truncated MAC).
 func (k *verifyKey) verifies(input, segment string) bool {
 	if decodedLen(len(segment)) != k.sigLen || k.sigLen > maxSigLen {
 		return false
@@ -23,6 +23,8 @@ func (k *verifyKey) verifies(input, segment string) bool {
 		return jwt.SigningMethodES256.Verify(input, sig, k.Public) == nil
 	case AlgRS256:
 		return jwt.SigningMethodRS256.Verify(input, sig, k.Public) == nil
+	case AlgHS256:
+		return jwt.SigningMethodHS256.Verify(input, sig, k.secret) == nil // compares in constant time
 	}
 	return false
 }

@@ -92,17 +92,20 @@ func harmless(t *testing.T, err error) {
 func exactly(got, want Reason) bool { return got == want }
 
 func TestVectors(t *testing.T) {
-	keys := loadTestKeys(t).set(t)
-	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors: %v", err)
-	}
-	for _, name := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".json"), func(t *testing.T) {
-			for _, v := range readVectors(t, name) {
-				v.run(t, vectorProfile(), keys, time.Unix(vectorNow, 0), exactly)
-			}
-		})
+	for pattern, keys := range map[string]*KeySet{
+		"testdata/*.json": loadTestKeys(t).set(t), "testdata/shared/*.json": loadTestSecrets(t).set(t),
+	} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no vectors in %s: %v", pattern, err)
+		}
+		for _, name := range files {
+			t.Run(strings.TrimSuffix(strings.TrimPrefix(name, "testdata/"), ".json"), func(t *testing.T) {
+				for _, v := range readVectors(t, name) {
+					v.run(t, vectorProfile(), keys, time.Unix(vectorNow, 0), exactly)
+				}
+			})
+		}
 	}
 }
 
