@@ -204,7 +204,7 @@ func TestAsyncAPIOperations(t *testing.T) {
 			t.Errorf("the feed has scope %s, which the contract does not know", scope)
 		}
 	}
-	if n := len(a.Channels["revocation"].Parameters["scope"].Enum); n != 5 {
-		t.Errorf("the feed has %d scopes, want 5", n)
+	if n := len(a.Channels["revocation"].Parameters["scope"].Enum); n != 6 {
+		t.Errorf("the feed has %d scopes, want 6", n)
 	}
 }

@@ -191,8 +191,8 @@ func TestValidateNamesEveryField(t *testing.T) {
 
 func TestTypes(t *testing.T) {
 	types := events.Types()
-	if len(types) != 18 {
-		t.Errorf("%d types, want 18", len(types))
+	if len(types) != 19 {
+		t.Errorf("%d types, want 19", len(types))
 	}
 	for _, typ := range types {
 		// Subscriptions to one user rely on it.

@@ -20,6 +20,7 @@ func (KeyPublished) Type() Type         { return TypeKeyPublished }
 func (KeyActivated) Type() Type         { return TypeKeyActivated }
 func (KeyRetired) Type() Type           { return TypeKeyRetired }
 func (KeyRevoked) Type() Type           { return TypeKeyRevoked }
+func (CertificateRevoked) Type() Type   { return TypeCertificateRevoked }
 
 func (e AccountRegistered) Subject() string    { return e.Sub }
 func (e AccountDisabled) Subject() string      { return e.Sub }
@@ -39,3 +40,4 @@ func (KeyPublished) Subject() string           { return "" }
 func (KeyActivated) Subject() string           { return "" }
 func (KeyRetired) Subject() string             { return "" }
 func (KeyRevoked) Subject() string             { return "" }
+func (CertificateRevoked) Subject() string     { return "" }

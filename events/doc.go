@@ -67,4 +67,20 @@
 // message, each signed with the authority's feed key: see [Sign]. Records are a
 // set: they may be applied in any order and any number of times. [Revocation.Covers]
 // is the one place that decides whether a record kills a token.
+//
+// A record of the scope cert names a certificate of a service by [CertificateID];
+// it ends connections and covers no token. A verifier of an earlier version, which
+// does not know the scope, cannot prove its freshness from the first such record on
+// until it has expired: update the verifiers before the first certificate is revoked.
+//
+// # Streams
+//
+// Records of tokens live for about an hour, those of certificates for days. So each
+// record is published with a time to live of its own ([RevocationTTL]), and the
+// stream's age is only the bound above all of them ([FeedMaxAge]): the feed holds
+// what counts, a restored database gets back from it also the certificates that
+// were revoked days ago, and whoever reads its history meets hardly any dead records.
+// [EnsureStreams] brings older feeds to that; what they hold without a time to
+// live stays for FeedMaxAge once, which costs room and nothing else. A feed that
+// has it cannot be given back to an older auth service.
 package events

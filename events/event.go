@@ -28,6 +28,7 @@ const (
 	TypeKeyActivated         Type = "key.activated"
 	TypeKeyRetired           Type = "key.retired"
 	TypeKeyRevoked           Type = "key.revoked"
+	TypeCertificateRevoked   Type = "certificate.revoked"
 )
 
 // Event is one thing that happened, with its envelope. On the wire it is a
@@ -187,4 +188,14 @@ type KeyRevoked struct {
 	Rev    uint64 `json:"rev" validate:"min=1"`
 	Reason string `json:"reason,omitempty" validate:"max=256"`
 	Actor  string `json:"actor" validate:"required,max=64"`
+}
+
+// CertificateRevoked says that a certificate was revoked: connections of whoever
+// holds its key end.
+type CertificateRevoked struct {
+	// CertificateID is what [CertificateID] returns.
+	CertificateID string `json:"certificate_id" validate:"required,len=64"`
+	Rev           uint64 `json:"rev" validate:"min=1"`
+	Reason        string `json:"reason,omitempty" validate:"max=256"`
+	Actor         string `json:"actor" validate:"required,max=64"`
 }

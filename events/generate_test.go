@@ -35,6 +35,7 @@ func samples() []events.Data {
 		events.KeyActivated{},
 		events.KeyRetired{},
 		events.KeyRevoked{},
+		events.CertificateRevoked{},
 	}
 }
 
@@ -94,6 +95,9 @@ func drawField(t *rapid.T, f reflect.StructField) reflect.Value {
 	low, high := bound(rules["min"], 0), bound(rules["max"], 1<<40)
 	if required {
 		low = max(low, 1)
+	}
+	if exact := bound(rules["len"], 0); exact > 0 {
+		low, high = exact, exact
 	}
 	switch v := reflect.New(f.Type).Elem(); {
 	case f.Type == reflect.TypeFor[json.RawMessage]():
@@ -165,7 +169,7 @@ func drawRevocation(t *rapid.T) events.Revocation {
 		Epoch:   drawText(t, "epoch", 1, 64),
 		Rev:     rapid.Uint64Min(1).Draw(t, "rev"),
 		Scope: rapid.SampledFrom([]events.Scope{
-			events.ScopeToken, events.ScopeSession, events.ScopeUser, events.ScopeEveryone, events.ScopeKey,
+			events.ScopeToken, events.ScopeSession, events.ScopeUser, events.ScopeEveryone, events.ScopeKey, events.ScopeCert,
 		}).Draw(t, "scope"),
 		ExpiresAt: rapid.Int64Min(1).Draw(t, "expires_at"),
 		Reason:    rapid.String().Draw(t, "reason"),

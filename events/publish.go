@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,7 +49,7 @@ func Publish(ctx context.Context, js jetstream.JetStream, e Event) error {
 }
 
 // RevocationMessage returns the record as the message to publish, signed with
-// the feed key named kid and with <epoch>-<rev> as its Nats-Msg-Id. It refuses a
+// the feed key named kid, with <epoch>-<rev> as its Nats-Msg-Id and [RevocationTTL]. It refuses a
 // record that [DecodeRevocation] would refuse.
 func RevocationMessage(kid string, key ed25519.PrivateKey, r Revocation) (*nats.Msg, error) {
 	payload, err := json.Marshal(r)
@@ -61,6 +62,7 @@ func RevocationMessage(kid string, key ed25519.PrivateKey, r Revocation) (*nats.
 	subject := RevocationSubject(r.Scope)
 	msg := &nats.Msg{Subject: subject, Header: Sign(kid, key, subject, payload), Data: payload}
 	msg.Header.Set(nats.MsgIdHdr, r.Epoch+"-"+strconv.FormatUint(r.Rev, 10))
+	msg.Header.Set(jetstream.MsgTTLHeader, RevocationTTL(r, time.Now()).String())
 	return msg, nil
 }
 

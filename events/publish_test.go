@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/authbus/authbus/events"
@@ -147,6 +148,55 @@ func TestStreamsAreAppendOnly(t *testing.T) {
 	}
 	if first := stream.CachedInfo().State.FirstSeq; first != 1 {
 		t.Errorf("a full stream dropped the first %d", first-1)
+	}
+}
+
+// TestAnOlderFeedLearnsToExpireRecords: streams of a deployment that knew no
+// times to live are brought to them, and keep what they hold.
+func TestAnOlderFeedLearnsToExpireRecords(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewBroker(t)
+	js, err := jetstream.New(b.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: events.StreamRevocations, Subjects: []string{events.SubjectRevocations}, MaxAge: 2 * time.Hour,
+		Discard: jetstream.DiscardNew, DenyDelete: true, DenyPurge: true, AllowDirect: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), events.RevocationSubject(events.ScopeToken), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if err := events.EnsureStreams(t.Context(), js, events.StreamOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), events.StreamRevocations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := stream.CachedInfo()
+	if info.State.Msgs != 1 || !info.Config.AllowMsgTTL || info.Config.MaxAge != events.FeedMaxAge {
+		t.Errorf("the feed is %+v and holds %d", info.Config, info.State.Msgs)
+	}
+	// A broker that honours no times to live would refuse or keep this.
+	msg := nats.NewMsg(events.RevocationSubject(events.ScopeToken))
+	msg.Header.Set(jetstream.MsgTTLHeader, "1s")
+	ack, err := js.PublishMsg(t.Context(), msg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		_, err := stream.GetMsg(t.Context(), ack.Sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the message is still there (%v)", err)
+		}
 	}
 }
 

@@ -56,6 +56,7 @@ var kinds = sync.OnceValue(func() map[Type]func([]byte) (Data, error) {
 		TypeKeyActivated:         decodeData[KeyActivated],
 		TypeKeyRetired:           decodeData[KeyRetired],
 		TypeKeyRevoked:           decodeData[KeyRevoked],
+		TypeCertificateRevoked:   decodeData[CertificateRevoked],
 	}
 })
 

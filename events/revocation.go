@@ -18,12 +18,13 @@ const (
 	ScopeUser     Scope = "user"     // sub
 	ScopeEveryone Scope = "everyone" // no ID
 	ScopeKey      Scope = "key"      // kid
+	ScopeCert     Scope = "cert"     // CertificateID: it ends connections and no token
 )
 
 // Known reports whether this version of the contract knows the scope.
 func (s Scope) Known() bool {
 	switch s {
-	case ScopeToken, ScopeSession, ScopeUser, ScopeEveryone, ScopeKey:
+	case ScopeToken, ScopeSession, ScopeUser, ScopeEveryone, ScopeKey, ScopeCert:
 		return true
 	}
 	return false
@@ -41,9 +42,10 @@ type Revocation struct {
 	// Rev is the record's place in the log: gap-free and in commit order.
 	Rev   uint64 `json:"rev"`
 	Scope Scope  `json:"scope"`
-	// ID is the jti, sid, sub or kid that Scope names; empty for everyone.
+	// ID is the jti, sid, sub, kid or certificate id that Scope names; empty for everyone.
 	ID string `json:"id,omitempty"`
-	// ExpiresAt is in Unix seconds: after it no token that the record covers can be alive.
+	// ExpiresAt is in Unix seconds: after it no token or certificate that the record
+	// covers can be alive.
 	ExpiresAt int64 `json:"expires_at"`
 	// Reason is for people: what the actor gave, or the cause such as "logout".
 	Reason string `json:"reason,omitempty"`
@@ -79,6 +81,8 @@ func (r Revocation) Covers(t TokenRef) bool {
 		return r.ID == t.Sub && t.Rev < r.Rev
 	case ScopeEveryone:
 		return t.Rev < r.Rev
+	case ScopeCert: // names the key of a service, and tokens are signed with others
+		return false
 	}
 	return false
 }

@@ -19,9 +19,10 @@ type StreamOptions struct {
 	// EventsMaxBytes bounds the stream of events; 0 means no bound. A full
 	// stream refuses new events until old ones have aged out.
 	EventsMaxBytes int64
-	// RevocationsMaxAge is how long records are kept on the feed; 0 means 2
-	// hours. It must exceed the longest lifetime of a token and the leeway
-	// together, or verifiers that start later have to ask for the rest.
+	// RevocationsMaxAge is the longest that a record is kept on the feed; 0 means
+	// [FeedMaxAge]. Each record goes earlier, by its own time to live: see
+	// [RevocationTTL]. It must exceed the longest life of a record, that of a
+	// certificate, or a restored database cannot get it back from the feed.
 	RevocationsMaxAge time.Duration
 	// RevocationsMaxBytes bounds the feed; 0 means no bound. A full feed refuses
 	// new records: it never forgets one to make room.
@@ -34,14 +35,29 @@ type StreamOptions struct {
 // The defaults of StreamOptions.
 const (
 	defaultEventsMaxAge      = 90 * 24 * time.Hour
-	defaultRevocationsMaxAge = 2 * time.Hour
 	defaultDuplicates        = 5 * time.Minute
 )
+
+// FeedMaxAge is above the longest life of a record, which is a week.
+const FeedMaxAge = 7*24*time.Hour + time.Hour
+
+// ttlMargin is how much longer than it counts a record stays on the feed, for
+// clocks that differ.
+const ttlMargin = 10 * time.Minute
+
+// RevocationTTL is the Nats-TTL of a record that is published at now: the rest of
+// its life and ten minutes. With it the feed holds the records that count, of
+// tokens for an hour and of certificates for days, and a reader of its history
+// meets hardly any that are dead.
+func RevocationTTL(r Revocation, now time.Time) time.Duration {
+	left := time.Unix(r.ExpiresAt, 0).Sub(now)
+	return min(max(left, 0), FeedMaxAge).Truncate(time.Second) + ttlMargin
+}
 
 func (o StreamOptions) withDefaults() StreamOptions {
 	o.Replicas = or(o.Replicas, 1)
 	o.EventsMaxAge = or(o.EventsMaxAge, defaultEventsMaxAge)
-	o.RevocationsMaxAge = or(o.RevocationsMaxAge, defaultRevocationsMaxAge)
+	o.RevocationsMaxAge = or(o.RevocationsMaxAge, FeedMaxAge)
 	o.Duplicates = or(o.Duplicates, defaultDuplicates)
 	o.EventsMaxBytes = or(o.EventsMaxBytes, -1)
 	o.RevocationsMaxBytes = or(o.RevocationsMaxBytes, -1)
@@ -72,6 +88,7 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, o StreamOptions)
 			Name: StreamRevocations, Subjects: []string{SubjectRevocations},
 			Description: "The revocation feed: signed records of the revocation log",
 			MaxAge:      o.RevocationsMaxAge, MaxBytes: o.RevocationsMaxBytes,
+			AllowMsgTTL: true,
 		},
 	}
 	for _, s := range streams {

@@ -33,6 +33,7 @@ const (
 	ReasonRevokedUser     = "revoked_user"
 	ReasonRevokedEveryone = "revoked_everyone"
 	ReasonRevokedKey      = "revoked_key"
+	ReasonRevokedCert     = "revoked_cert"
 	// ReasonRevokedElsewhere: the authority says so without naming a record.
 	ReasonRevokedElsewhere = "revoked"
 	ReasonNotFresh         = "not_fresh"    // the verifier cannot prove its freshness, and does not ask

@@ -20,7 +20,7 @@ import (
 // freshness is proved. Readers go the other way: freshness, generation, marks. So
 // whoever sees a proof sees every mark that it speaks of.
 type ledger struct {
-	named    *marks // tokens, sessions and keys
+	named    *marks // tokens, sessions, keys and certificates
 	users    *marks // users, each with its latest revision
 	everyone atomic.Pointer[events.Revocation]
 	// details are the records themselves. The cache is lossy by design, so it may
@@ -50,7 +50,8 @@ type ledger struct {
 // are corrected. The authority keeps its rows as much longer.
 const clockMargin = 5 * time.Minute
 
-// longestMark bounds how long a mark is kept. Tokens live for an hour at most.
+// longestMark bounds how long a mark is kept. Tokens live for an hour at most,
+// certificates for events.MaxCertificateLifetime.
 const longestMark = 7 * 24 * time.Hour
 
 // errFull says that a record did not fit; it counts as not applied.
@@ -90,6 +91,7 @@ const (
 	kindSession = 's'
 	kindKey     = 'k'
 	kindUser    = 'u'
+	kindCert    = 'c'
 )
 
 // apply takes a record in. Doing so again, or in another order, changes nothing
@@ -125,7 +127,7 @@ func (l *ledger) mark(r events.Revocation) (changed bool, err error) {
 		l.raiseSwept(r.ExpiresAt + 1)
 		return false, nil
 	}
-	// No token lives for a week, and the numbers of minutes wrap after a few.
+	// Nothing lives for a week, and the numbers of minutes wrap after a few.
 	if latest := now.Add(longestMark); expires.After(latest) {
 		expires = latest
 	}
@@ -138,6 +140,8 @@ func (l *ledger) mark(r events.Revocation) (changed bool, err error) {
 		return l.insert(l.named, kindKey, r, expires)
 	case events.ScopeUser:
 		return l.insert(l.users, kindUser, r, expires)
+	case events.ScopeCert:
+		return l.insert(l.named, kindCert, r, expires)
 	case events.ScopeEveryone:
 		return l.raiseEveryone(r), nil
 	}

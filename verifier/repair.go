@@ -18,6 +18,9 @@ const (
 	liveGrace = 50 * time.Millisecond
 	// pageLimit is the most records asked for at once.
 	pageLimit = 2000
+	// hopLimit is the most records of the page that is tried before the stream is
+	// read: few, because a whole fleet may start at once.
+	hopLimit = 250
 	// bulkFrom is the number of missing records from which the stream is read
 	// instead of the database.
 	bulkFrom = 5000
@@ -29,7 +32,17 @@ const (
 func (f *follower) complete(ctx context.Context, reply events.FreshReply) error {
 	f.ledger.reach(reply.Epoch, 0, reply.Floor-1) // what is below the floor has expired
 	_, applied, _ := f.ledger.position()
-	if missing := reply.Rev - min(reply.Rev, applied); missing >= bulkFrom {
+	missing := reply.Rev - min(reply.Rev, applied)
+	if missing >= bulkFrom {
+		// Most of them may have expired: the record of a certificate holds the floor
+		// down for days. A page skips those, and may be all there is.
+		if err := f.repair(ctx, reply.Epoch, applied, hopLimit); err != nil {
+			return err
+		}
+		_, applied, _ = f.ledger.position()
+		missing = reply.Rev - min(reply.Rev, applied)
+	}
+	if missing >= bulkFrom {
 		f.readHistory(ctx)
 	} else if missing > 0 && f.proved {
 		f.awaitLive(ctx, reply.Rev)
@@ -39,7 +52,7 @@ func (f *follower) complete(ctx context.Context, reply events.FreshReply) error 
 		if applied >= reply.Rev {
 			return nil
 		}
-		if err := f.repair(ctx, reply.Epoch, applied); err != nil {
+		if err := f.repair(ctx, reply.Epoch, applied, pageLimit); err != nil {
 			return err
 		}
 	}
@@ -85,8 +98,8 @@ func (f *follower) readHistory(ctx context.Context) {
 }
 
 // repair fetches one page of the log after a revision and applies it.
-func (f *follower) repair(ctx context.Context, epoch string, after uint64) error {
-	page, err := f.authority.page(ctx, events.RangeRequest{Epoch: epoch, After: after, Limit: pageLimit})
+func (f *follower) repair(ctx context.Context, epoch string, after uint64, limit int) error {
+	page, err := f.authority.page(ctx, events.RangeRequest{Epoch: epoch, After: after, Limit: limit})
 	if err != nil {
 		return err
 	}

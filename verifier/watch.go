@@ -16,16 +16,21 @@ import (
 // [ErrExpired] or, where the token's state could not be decided any longer,
 // [ErrUnavailable]. It also ends with ctx, and with cancel, which must be called.
 func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.Context, cancel context.CancelFunc) {
-	watched, end := context.WithCancelCause(ctx)
-	w := &watch{token: &cachedToken{claims: *claims, ref: claims.Ref()}, end: end}
-	v.watches.add(w)
+	w := &watch{token: &cachedToken{claims: *claims, ref: claims.Ref()}}
+	watched, cancel = v.watch(ctx, w)
 	expiry := time.AfterFunc(time.Until(claims.Expiry().Add(v.config.Leeway)), func() {
-		end(&Error{Err: ErrExpired, Reason: string(token.ReasonExpired)})
+		w.end(&Error{Err: ErrExpired, Reason: string(token.ReasonExpired)})
 	})
-	context.AfterFunc(watched, func() {
-		expiry.Stop()
-		v.watches.remove(w)
-	})
+	context.AfterFunc(watched, func() { expiry.Stop() })
+	return watched, cancel
+}
+
+// watch begins to watch what w names.
+func (v *Verifier) watch(ctx context.Context, w *watch) (context.Context, context.CancelFunc) {
+	watched, end := context.WithCancelCause(ctx)
+	w.end = end
+	v.watches.add(w)
+	context.AfterFunc(watched, func() { v.watches.remove(w) })
 	// After joining, so that no revocation falls between look and watch.
 	if err := v.inspect(w); err != nil {
 		end(err)
@@ -33,10 +38,11 @@ func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.C
 	return watched, func() { end(context.Canceled) }
 }
 
-// watch is one context that depends on a token.
+// watch is one context that depends on a token, or on a certificate.
 type watch struct {
-	token *cachedToken
-	end   context.CancelCauseFunc
+	token       *cachedToken // nil where it depends on a certificate
+	certificate string
+	end         context.CancelCauseFunc
 	// unanswered counts how often in a row guard could not decide. Only guard uses it.
 	unanswered int
 }
@@ -45,8 +51,11 @@ type watch struct {
 // reply is no reason to end every connection.
 const patience = 3
 
-// inspect judges the watched token as if it had just been presented.
+// inspect judges what is watched as if it had just been presented.
 func (v *Verifier) inspect(w *watch) error {
+	if w.token == nil {
+		return v.CheckCertificate(w.certificate)
+	}
 	ctx, cancel := context.WithTimeout(v.stopped, v.config.RequestTimeout)
 	defer cancel()
 	now := time.Now()
@@ -54,8 +63,8 @@ func (v *Verifier) inspect(w *watch) error {
 	return err
 }
 
-// guard looks at every watched token once a second. While freshness cannot be
-// proved, when no record may come to tell of a revocation, it judges them again,
+// guard looks at everything watched once a second. While freshness cannot be
+// proved, when no record may come to tell of a revocation, it judges it again,
 // and asks about one token at a time.
 func (v *Verifier) guard(ctx context.Context) {
 	tick := time.NewTicker(answerLife)
@@ -76,12 +85,14 @@ func (v *Verifier) guard(ctx context.Context) {
 }
 
 // guardOne ends a watch whose token is over, by a clock that goes on while the
-// machine sleeps, or can no longer be decided about.
+// machine sleeps, or that can no longer be decided about.
 func (v *Verifier) guardOne(w *watch) {
 	now := time.Now()
-	if err := v.alive(w.token, now); err != nil {
-		w.end(asError(err))
-		return
+	if w.token != nil {
+		if err := v.alive(w.token, now); err != nil {
+			w.end(asError(err))
+			return
+		}
 	}
 	if v.freshAt(now) {
 		w.unanswered = 0
@@ -117,15 +128,26 @@ func newWatches() *watches {
 	return &watches{byName: make(map[watchName]map[*watch]struct{}), every: make(map[*watch]struct{})}
 }
 
-// names lists what a record may say to hit the token.
-func (w *watch) names() [4]watchName {
+// names lists what a record may say to hit what is watched.
+func (w *watch) names() []watchName {
+	if w.token == nil {
+		return []watchName{{events.ScopeCert, w.certificate}}
+	}
 	t := w.token.ref
-	return [...]watchName{
+	return []watchName{
 		{events.ScopeToken, t.JTI},
 		{events.ScopeSession, t.SID},
 		{events.ScopeUser, t.Sub},
 		{events.ScopeKey, t.KID},
 	}
+}
+
+// covered reports whether the record ends what is watched.
+func (w *watch) covered(r events.Revocation) bool {
+	if w.token == nil {
+		return r.Scope == events.ScopeCert && r.ID == w.certificate
+	}
+	return r.Covers(w.token.ref)
 }
 
 func (s *watches) add(w *watch) {
@@ -152,7 +174,7 @@ func (s *watches) remove(w *watch) {
 	}
 }
 
-// revoke ends what depends on a token that the record covers.
+// revoke ends what the record covers.
 func (s *watches) revoke(r events.Revocation) {
 	for _, w := range s.hit(r) {
 		w.end(revokedBy(r))
@@ -169,7 +191,7 @@ func (s *watches) hit(r events.Revocation) []*watch {
 	}
 	var hit []*watch
 	for w := range named {
-		if r.Covers(w.token.ref) {
+		if w.covered(r) {
 			hit = append(hit, w)
 		}
 	}

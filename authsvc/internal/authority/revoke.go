@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/keyring"
 	"github.com/authbus/authbus/authsvc/internal/store"
@@ -15,15 +16,18 @@ import (
 // RevokeRequest is an admin's revocation.
 type RevokeRequest struct {
 	Scope  events.Scope
-	ID     string // jti, sid, sub or kid; empty for everyone
+	ID     string // jti, sid, sub, kid or certificate id; empty for everyone
 	Reason string
+	// NotAfter is the end of the certificate, in the scope cert only: the record
+	// is kept for as long. Zero keeps it for the longest time there is.
+	NotAfter time.Time
 }
 
 // Revoke writes a record into the log, in any scope. To revoke again what is
 // revoked is harmless: one more record. So is an id that the database does not
 // know, of which Known tells.
 func (a *Authority) Revoke(ctx context.Context, actor *token.Claims, r RevokeRequest) (Revoked, error) {
-	if err := errors.Join(a.CheckAdmin(actor), checkReason(r.Reason), checkTarget(r)); err != nil {
+	if err := errors.Join(a.CheckAdmin(actor), checkReason(r.Reason), checkTarget(r), checkNotAfter(r)); err != nil {
 		return Revoked{}, err
 	}
 	if r.Scope == events.ScopeKey {
@@ -38,6 +42,8 @@ func (a *Authority) Revoke(ctx context.Context, actor *token.Claims, r RevokeReq
 			record, known, err = a.revokeNamedSession(tx, r, actor.Subject)
 		case events.ScopeUser:
 			record, known, err = a.revokeNamedUser(tx, r, actor.Subject)
+		case events.ScopeCert:
+			record, err = a.revokeCertificate(tx, r, actor.Subject)
 		default:
 			record, err = a.revokeEveryone(tx, r.Reason, actor.Subject)
 		}
@@ -57,10 +63,12 @@ func checkTarget(r RevokeRequest) error {
 		ok = validSub(r.ID)
 	case events.ScopeKey:
 		ok = validID(r.ID, maxKID)
+	case events.ScopeCert:
+		ok = events.IsCertificateID(r.ID)
 	case events.ScopeEveryone:
 		ok = r.ID == ""
 	default:
-		return invalidInput(Violation{"scope", "invalid", "it is token, session, user, everyone or key"})
+		return invalidInput(Violation{"scope", "invalid", "it is token, session, user, everyone, key or cert"})
 	}
 	if !ok {
 		return invalidInput(Violation{"id", "invalid", "it is not an id that fits the scope"})

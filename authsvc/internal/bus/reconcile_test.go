@@ -4,10 +4,12 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
 	"github.com/authbus/authbus/authsvc/internal/store"
@@ -87,6 +89,53 @@ func restored(t *testing.T, w *world) (before store.ReadIndex) {
 	before = r.head()
 	r.close()
 	return before
+}
+
+// TestRestoredDatabaseTakesBackCertificatesOfDaysAgo: by the time that the backup
+// is put back, all else has expired and left the feed.
+func TestRestoredDatabaseTakesBackCertificatesOfDaysAgo(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(t, "a.db").awaitReady()
+	r.deliver(r.revoke(5))
+	r.close()
+	w.backup(t, "a.db", "backup.db")
+	r = w.replica(t, "a.db").awaitReady()
+	id := strings.Repeat("ab", 32)
+	var record events.Revocation
+	err := r.db.Write(t.Context(), func(tx *store.Tx) (err error) {
+		record, err = tx.Revoke(events.ScopeCert, id, tx.Now().Add(events.MaxCertificateLifetime), "key copied", "u_admin")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.deliver(append([]events.Revocation{record}, r.revoke(50)...))
+	r.close()
+
+	messages := w.messages(t, events.StreamRevocations)
+	w.wipe(t)
+	left := 0
+	for _, msg := range messages {
+		ttl, err := time.ParseDuration(msg.Header.Get(jetstream.MsgTTLHeader))
+		if err != nil {
+			t.Fatalf("a record without a time to live: %v", err)
+		}
+		if ttl > 5*24*time.Hour { // the broker has dropped the others by then
+			w.inject(t, &nats.Msg{Subject: msg.Subject, Header: msg.Header, Data: msg.Data})
+			left++
+		}
+	}
+	if left != 1 {
+		t.Fatalf("%d records of %d stay for days, want that of the certificate alone", left, len(messages))
+	}
+	r = w.replica(t, "backup.db").awaitReady()
+	revoked, err := r.db.Reader(t.Context()).RevokedCertificates(id)
+	if err != nil || len(revoked) != 1 {
+		t.Errorf("after the restore %v are revoked (%v)", revoked, err)
+	}
+	if head := r.head(); head.Epoch == record.Epoch || head.Rev <= record.Rev {
+		t.Errorf("the log goes on at %d of %s", head.Rev, head.Epoch)
+	}
 }
 
 func TestRestoredDatabaseTakesBackWhatTheFeedKnows(t *testing.T) {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"hash/maphash"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/authbus/authbus/events"
 )
@@ -24,6 +26,7 @@ func (p *Publisher) message(r events.Revocation) (*nats.Msg, error) {
 	subject := events.RevocationSubject(r.Scope)
 	msg := &nats.Msg{Subject: subject, Header: p.keys.SignFeed(subject, payload), Data: payload}
 	msg.Header.Set(nats.MsgIdHdr, r.Epoch+"-"+strconv.FormatUint(r.Rev, 10))
+	msg.Header.Set(jetstream.MsgTTLHeader, events.RevocationTTL(r, time.Now()).String())
 	return msg, nil
 }
 

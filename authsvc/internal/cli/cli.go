@@ -41,7 +41,7 @@ type root struct {
 	Bootstrap   bootstrapCmd   `cmd:"" group:"admin" help:"Create the first admin with the one-time secret."`
 	Accounts    accountsCmd    `cmd:"" group:"admin" help:"List, show, disable and enable accounts."`
 	Sessions    sessionsCmd    `cmd:"" group:"admin" help:"List and end sessions."`
-	Revoke      revokeCmd      `cmd:"" group:"admin" help:"Revoke a token, a session, a user, everyone or a key."`
+	Revoke      revokeCmd      `cmd:"" group:"admin" help:"Revoke a token, a session, a user, everyone, a key or a certificate."`
 	Revocations revocationsCmd `cmd:"" group:"admin" help:"List what has been revoked."`
 	Keys        keysCmd        `cmd:"" group:"admin" help:"List, rotate and kill signing keys."`
 	Services    servicesCmd    `cmd:"" group:"admin" help:"List, add and remove the services that may introspect and revoke."`

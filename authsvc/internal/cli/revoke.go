@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
@@ -15,6 +16,7 @@ type revokeCmd struct {
 	User     revokeUserCmd     `cmd:"" help:"Log a user out everywhere."`
 	Everyone revokeEveryoneCmd `cmd:"" help:"Log everyone out, yourself included."`
 	Key      revokeKeyCmd      `cmd:"" help:"Kill a signing key and with it every token that it signed."`
+	Cert     revokeCertCmd     `cmd:"" help:"Revoke a service's certificate; its connections end."`
 }
 
 // reasonFlag is required: a forced logout will be asked about later.
@@ -88,6 +90,16 @@ func (cmd *revokeKeyCmd) Run(ctx context.Context, t *terminal, r *remote) error 
 		return err
 	}
 	return revoke(ctx, t, r, wire.RevokeRequest{Scope: "key", ID: cmd.KID, Reason: cmd.Reason, Confirm: true})
+}
+
+type revokeCertCmd struct {
+	reasonFlag
+	ID       string    `arg:"" name:"id" help:"The SHA-256 of the certificate's SubjectPublicKeyInfo, in hex."`
+	NotAfter time.Time `help:"When the certificate ends, as 2006-01-02T15:04:05Z; until then it stays revoked. Default: a week from now." placeholder:"TIME"`
+}
+
+func (cmd *revokeCertCmd) Run(ctx context.Context, t *terminal, r *remote) error {
+	return revoke(ctx, t, r, wire.RevokeRequest{Scope: "cert", ID: cmd.ID, Reason: cmd.Reason, NotAfter: cmd.NotAfter})
 }
 
 func revoke(ctx context.Context, t *terminal, r *remote, req wire.RevokeRequest) error {

@@ -68,7 +68,7 @@ func (a *api) revoke(ctx context.Context, c caller, req wire.RevokeRequest) (wir
 		return wire.Revoked{}, errUnconfirmed
 	}
 	done, err := a.Authority.Revoke(ctx, c.claims, authority.RevokeRequest{
-		Scope: scope, ID: req.ID, Reason: req.Reason,
+		Scope: scope, ID: req.ID, Reason: req.Reason, NotAfter: req.NotAfter,
 	})
 	return wire.Revoked{Ack: wireAck(done.Ack), Known: done.Known}, err
 }

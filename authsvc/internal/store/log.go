@@ -184,6 +184,24 @@ func (r *Reader) TokenRecords(token events.TokenRef) (TokenRecords, error) {
 	return TokenRecords{Head: r.current(rows[0].head), Records: records(rows)}, nil
 }
 
+// RevokedCertificates returns those of the ids ([events.CertificateID]) that a live
+// record names.
+func (r *Reader) RevokedCertificates(ids ...string) ([]string, error) {
+	var revoked []string
+	for _, id := range ids {
+		found, err := one(r, func(s scanner) (n int, err error) { return n, s.Scan(&n) },
+			"SELECT count(*) FROM revocations WHERE scope = 'cert' AND target = $1 AND expires_at >= $2",
+			id, time.Now().Unix())
+		if err != nil {
+			return nil, err
+		}
+		if found > 0 {
+			revoked = append(revoked, id)
+		}
+	}
+	return revoked, nil
+}
+
 // LogFilter chooses from the log. Empty fields choose everything.
 type LogFilter struct {
 	Scope events.Scope

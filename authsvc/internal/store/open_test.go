@@ -58,7 +58,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		if !errors.As(err, &schema) || schema.Found != 99 || schema.Known < 1 {
 			t.Fatalf("got %v", err)
 		}
-		if text := err.Error(); !strings.Contains(text, "99") || !strings.Contains(text, "up to 1") {
+		if text := err.Error(); !strings.Contains(text, "99") || !strings.Contains(text, "up to 2") {
 			t.Errorf("the error does not name both versions: %s", text)
 		}
 	})

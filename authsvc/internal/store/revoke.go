@@ -56,7 +56,7 @@ func (tx *Tx) apply(r events.Revocation) error {
 		return err
 	case events.ScopeKey:
 		return tx.killKey(r.ID)
-	case events.ScopeToken: // the record itself is all there is
+	case events.ScopeToken, events.ScopeCert: // the record itself is all there is
 	}
 	return nil
 }

@@ -34,12 +34,15 @@ type Revoked struct {
 
 // RevokeRequest is the body of POST /v1/admin/revocations.
 type RevokeRequest struct {
-	Scope string `json:"scope" validate:"required,oneof=token session user everyone key"`
-	// ID is the jti, sid, sub or kid; empty for everyone.
+	Scope string `json:"scope" validate:"required,oneof=token session user everyone key cert"`
+	// ID is the jti, sid, sub, kid or certificate id; empty for everyone.
 	ID     string `json:"id,omitempty" validate:"required_unless=Scope everyone,excluded_if=Scope everyone,max=256"`
 	Reason string `json:"reason" validate:"required,max=256"`
 	// Confirm must be true for the scopes that log out more than one user.
 	Confirm bool `json:"confirm,omitempty"`
+	// NotAfter is the end of the certificate, for the scope cert; absent where it
+	// is not known.
+	NotAfter time.Time `json:"not_after,omitzero"`
 }
 
 // Revocation is one record of the log.

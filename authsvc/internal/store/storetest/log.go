@@ -232,7 +232,7 @@ func testBatchOfScopes(t *testing.T, db *store.DB) {
 	write(t, db, func(tx *store.Tx) error {
 		for scope, id := range map[events.Scope]string{
 			events.ScopeToken: "t_a", events.ScopeSession: "s_a", events.ScopeUser: "u_a",
-			events.ScopeEveryone: "", events.ScopeKey: "k_unknown",
+			events.ScopeEveryone: "", events.ScopeKey: "k_unknown", events.ScopeCert: "c_unknown",
 		} {
 			if _, err := tx.Revoke(scope, id, tx.Now().Add(1500*time.Millisecond), "why", "u_admin"); err != nil {
 				return err
@@ -242,12 +242,48 @@ func testBatchOfScopes(t *testing.T, db *store.DB) {
 	})
 	state := get[store.SessionState](t)(db.Reader(t.Context()).SessionState("s_a"))
 	if state.Session.EndedAt.IsZero() || state.Session.EndReason != "why" ||
-		state.Account.RevokedRev == 0 || state.Head.EveryoneRev == 0 || state.Head.Rev != 5 {
+		state.Account.RevokedRev == 0 || state.Head.EveryoneRev == 0 || state.Head.Rev != 6 {
 		t.Errorf("state %+v", state)
 	}
 	for _, record := range get[store.Page](t)(db.Reader(t.Context()).Range(0, 10)).Records {
 		if rest := record.ExpiresAt*1000 - record.At; rest < 1500 || rest > 2500 {
 			t.Errorf("record %d expires %d ms after it was written, want 1500 rounded up to whole seconds", record.Rev, rest)
 		}
+	}
+}
+
+func testCertificates(t *testing.T, db *store.DB) {
+	revoke(t, db, events.ScopeCert, "c_1")
+	revoke(t, db, events.ScopeCert, "c_1") // again
+	revoke(t, db, events.ScopeToken, "c_2")
+	write(t, db, func(tx *store.Tx) error {
+		_, err := tx.Revoke(events.ScopeCert, "c_3", tx.Now().Add(-time.Minute), "", "u_admin")
+		return err
+	})
+	r := db.Reader(t.Context())
+	expect(t, "revoked", []string{"c_1"})(r.RevokedCertificates("c_2", "c_1", "c_3", "c_4"))
+	expect(t, "nothing asked", []string(nil))(r.RevokedCertificates())
+}
+
+// testLongLived: a certificate's record stays for days among thousands that have
+// gone. Who reads from it on gets over the gap with one page.
+func testLongLived(t *testing.T, db *store.DB) {
+	revoke(t, db, events.ScopeCert, "c_1") // 1
+	write(t, db, func(tx *store.Tx) error {
+		for n := range 2000 {
+			if _, err := tx.Revoke(events.ScopeToken, fmt.Sprintf("t_%d", n), tx.Now().Add(-time.Hour), "", "u_a"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	revoke(t, db, events.ScopeToken, "t_last") // 2002
+	if purged := get[store.Purged](t)(db.Purge(t.Context(), store.Retention{})); purged.Revocations != 2000 {
+		t.Errorf("%d records purged, want 2000", purged.Revocations)
+	}
+	page := get[store.Page](t)(db.Reader(t.Context()).Range(0, 2))
+	expect(t, "a page over the gap", []uint64{1, 2002})(revs(page.Records), nil)
+	if page.Floor != 1 || page.Through != 2002 || page.Rev != 2002 {
+		t.Errorf("floor %d, through %d, rev %d", page.Floor, page.Through, page.Rev)
 	}
 }

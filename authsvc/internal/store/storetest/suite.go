@@ -26,6 +26,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 			"a transaction sees its own writes":     testOwnWrites,
 			"a snapshot stays as it is":             testSnapshot,
 			"everything at once in one transaction": testBatchOfScopes,
+			"revoked certificates":                  testCertificates,
+			"a record that outlives many":           testLongLived,
 		},
 		"accounts": {
 			"what is written is read":         testAccountRoundTrip,
