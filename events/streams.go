@@ -34,8 +34,8 @@ type StreamOptions struct {
 
 // The defaults of StreamOptions.
 const (
-	defaultEventsMaxAge      = 90 * 24 * time.Hour
-	defaultDuplicates        = 5 * time.Minute
+	defaultEventsMaxAge = 90 * 24 * time.Hour
+	defaultDuplicates   = 5 * time.Minute
 )
 
 // FeedMaxAge is above the longest life of a record, which is a week.
