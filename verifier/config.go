@@ -50,6 +50,14 @@ type Config struct {
 	// revocation lasts as long as the tokens that its owner had signed.
 	Keys     []token.Key
 	FeedKeys []events.FeedKey
+	// SharedSecret verifies tokens of an authority that signs with the same secret
+	// (HS256), in place of public keys, with which it is never mixed: it cannot be
+	// combined with Keys, and an authority that publishes keys for tokens is
+	// refused. The keys of the feed are fetched all the same, or are FeedKeys.
+	// Whoever holds the secret can mint tokens for everyone.
+	SharedSecret token.Secret
+	// PreviousSharedSecret is accepted as well, while one replaces the other.
+	PreviousSharedSecret token.Secret
 	// KeyRefresh is the shortest time between two fetches on account of tokens
 	// with an unknown kid; default 5 s. Published changes are noticed by other
 	// means, within about a second.
@@ -140,8 +148,9 @@ func (c *Config) validate() error {
 	check((c.Stale == Accept) == (c.AcceptGrace > 0), "AcceptGrace", "is required with Accept, and only there")
 	check(c.Leeway > 0 && c.Leeway <= time.Minute, "Leeway", "must be between 0 and 60 s")
 	check(c.MaxLifetime > 0 && c.MaxLifetime <= time.Hour, "MaxLifetime", "must be between 0 and 1 h")
-	check((len(c.Keys) > 0) == (len(c.FeedKeys) > 0), "Keys", "and FeedKeys must be given together")
-	check(len(c.Keys) == 0 || c.JWKSURL == "", "JWKSURL", "cannot be combined with Keys")
+	check((len(c.Keys) > 0) == (len(c.FeedKeys) > 0) || !c.SharedSecret.IsZero(), "Keys", "and FeedKeys must be given together")
+	check(len(c.Keys) == 0 && len(c.FeedKeys) == 0 || c.JWKSURL == "", "JWKSURL", "cannot be combined with Keys or FeedKeys")
+	c.checkShared(check)
 	check(c.KeyRefresh > 0, "KeyRefresh", "must be positive")
 	check(c.TokenCacheBytes > 0, "TokenCacheBytes", "must be positive")
 	check(c.RevokedDetails > 0, "RevokedDetails", "must be positive")

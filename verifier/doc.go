@@ -39,6 +39,17 @@
 // completeness comes from the revision numbers. A signed record that this
 // version does not understand takes the freshness away until it has expired.
 //
+// # Shared secrets
+//
+// With [Config.SharedSecret] tokens are verified with a secret (HS256) that the
+// auth service signs with too; see the token package for what counts as one.
+// Everything else on this page holds as it does with public keys. What does not
+// hold is that only the auth service can mint: every holder can, for every user
+// and every audience, so that one service that is broken into is all of them. To
+// replace a secret, have every side accept both, each as the current or the
+// previous one, before the first signs with the new one; an hour after the last
+// has begun to, the old one can go.
+//
 // # On the bus
 //
 // A verifier needs to subscribe to auth.revocations.> and to its own inbox prefix

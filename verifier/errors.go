@@ -40,6 +40,7 @@ const (
 	ReasonNoAnswer         = "no_answer"    // the authority was asked and did not answer
 	ReasonOverloaded       = "overloaded"   // too many questions are under way
 	ReasonKeysUnknown      = "keys_unknown" // the keys could not be fetched
+	ReasonMixedKeys        = "mixed_keys"   // Config.SharedSecret is set, and the authority publishes public keys for tokens
 	ReasonClosed           = "closed"       // the verifier has been closed
 )
 

@@ -28,6 +28,8 @@ type keyring struct {
 	onDemand *rate.Limiter
 	fetching atomic.Int64 // fetches that somebody waits for
 	failed   atomic.Bool  // the last fetch did
+	shared   bool         // tokens are verified with shared secrets, which are not fetched
+	mixed    atomic.Bool  // and the authority publishes public keys for them
 	counters *counters
 	// changed is called after other keys have come into force.
 	changed func()
@@ -45,18 +47,36 @@ func newKeyring(lifetime context.Context, c Config, a authority, n *counters, ch
 		lifetime: lifetime, issuer: c.Issuer, counters: n, changed: changed,
 		onDemand: rate.NewLimiter(rate.Every(c.KeyRefresh), 1),
 	}
-	k.current.Store(&keyState{tokens: &token.KeySet{}})
+	secrets, err := c.secrets()
+	if err != nil {
+		return nil, fmt.Errorf("verifier: Config.SharedSecret: %w", err)
+	}
+	set, err := token.NewKeySet(c.Keys...)
+	if err != nil {
+		return nil, fmt.Errorf("verifier: Config.Keys: %w", err)
+	}
+	if secrets != nil {
+		set, k.shared = secrets, true
+	}
+	k.current.Store(&keyState{tokens: set, feed: events.FeedKeys(c.FeedKeys)})
 	switch {
-	case len(c.Keys) > 0:
-		set, err := token.NewKeySet(c.Keys...)
-		if err != nil {
-			return nil, fmt.Errorf("verifier: Config.Keys: %w", err)
-		}
-		k.current.Store(&keyState{tokens: set, feed: events.FeedKeys(c.FeedKeys)})
+	case len(c.FeedKeys) > 0:
 	case c.JWKSURL != "":
 		k.fetch = func(ctx context.Context) (*keyState, error) { return fetchJWKS(ctx, c.HTTPClient, c.JWKSURL) }
 	default:
 		k.fetch = func(ctx context.Context) (*keyState, error) { return k.askBus(ctx, a) }
+	}
+	if fetch := k.fetch; fetch != nil && k.shared {
+		k.fetch = func(ctx context.Context) (*keyState, error) {
+			state, err := fetch(ctx)
+			if err == nil {
+				err = state.withSecrets(&c, secrets)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return state, nil
+		}
 	}
 	return k, nil
 }
@@ -78,6 +98,7 @@ func (k *keyring) refresh(ctx context.Context) error {
 		k.counters.keyFetches.Add(1)
 		state, err := k.fetch(k.lifetime)
 		k.failed.Store(err != nil)
+		k.mix(err)
 		if err != nil {
 			return nil, err
 		}
@@ -93,6 +114,16 @@ func (k *keyring) refresh(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("fetching keys: %w", ctx.Err())
+	}
+}
+
+// mix notes whether the last fetch found shared secrets and public keys mixed.
+// Any other failure says nothing about that.
+func (k *keyring) mix(err error) {
+	if mixed := errors.Is(err, token.ErrMixed); mixed || err == nil {
+		if k.mixed.Swap(mixed) != mixed {
+			k.changed()
+		}
 	}
 }
 

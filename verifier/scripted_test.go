@@ -46,6 +46,7 @@ type memoryLog struct {
 	deaf        bool // live records are not delivered
 	clock       time.Duration
 	keysVersion uint64
+	secret      token.Secret // signs tokens in place of testKey, and no key is published
 	asked       int
 	deliver     func(*nats.Msg)
 }
@@ -161,7 +162,11 @@ func (l *memoryLog) keys(context.Context, map[string]ed25519.PublicKey) (events.
 	if l.cut {
 		return events.KeysReply{}, errPartition
 	}
-	jwks, err := token.MarshalJWKS([]token.Key{{ID: testKID, Alg: token.AlgEdDSA, Public: testKey.Public()}})
+	published := []token.Key{{ID: testKID, Alg: token.AlgEdDSA, Public: testKey.Public()}}
+	if !l.secret.IsZero() {
+		published = nil
+	}
+	jwks, err := token.MarshalJWKS(published)
 	if err != nil {
 		return events.KeysReply{}, err
 	}
@@ -182,7 +187,7 @@ type minted struct {
 func (l *memoryLog) mint(t testing.TB, sub, sid, jti string) minted {
 	t.Helper()
 	l.mu.Lock()
-	rev := l.rev
+	rev, secret := l.rev, l.secret
 	l.mu.Unlock()
 	now := time.Now().Unix()
 	c := token.Claims{
@@ -190,10 +195,14 @@ func (l *memoryLog) mint(t testing.TB, sub, sid, jti string) minted {
 		ExpiresAt: now + 3600, IssuedAt: now, ID: jti, SessionID: sid, Rev: rev, AuthTime: now,
 	}
 	raw, err := token.Sign(c, testKID, token.AlgEdDSA, testKey)
+	c.KeyID = testKID
+	if !secret.IsZero() {
+		raw, err = token.SignWithSecret(c, secret)
+		c.KeyID = secret.ID()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.KeyID = testKID
 	return minted{raw, c.Ref()}
 }
 

@@ -39,6 +39,7 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.warnShared()
 	bus := &busAuthority{nc: c.NATS, timeout: c.RequestTimeout}
 	v, err := assemble(c, bus)
 	if err != nil {

@@ -52,7 +52,7 @@ func (v *Verifier) admit(ctx context.Context, raw string, now time.Time) (*cache
 		return nil, &Error{Err: ErrNoToken, Reason: ReasonNoToken}
 	}
 	claims, err := v.profile.Verify(raw, v.keys.tokens(), now)
-	if refused, ok := errors.AsType[*token.Error](err); ok && refused.Reason == token.ReasonUnknownKID {
+	if refused, ok := errors.AsType[*token.Error](err); ok && refused.Reason == token.ReasonUnknownKID && !v.keys.shared {
 		if err := v.keys.demand(ctx); err != nil {
 			return nil, unavailable(ReasonKeysUnknown, err.Error())
 		}
@@ -91,6 +91,9 @@ func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fre
 		return nil, asError(err)
 	}
 	generation := v.ledger.generation.Load() // before every look-up that it stands for
+	if v.keys.mixed.Load() {
+		return nil, unavailable(ReasonMixedKeys, token.ErrMixed.Error()+": the authority publishes public keys for tokens")
+	}
 	if _, known := v.keys.tokens().Lookup(t.claims.KeyID); !known {
 		v.tokens.remove(t)
 		return nil, &Error{Err: ErrInvalid, Reason: string(token.ReasonUnknownKID), Detail: "the key has been withdrawn"}

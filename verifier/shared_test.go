@@ -1,0 +1,199 @@
+package verifier
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier/token"
+)
+
+// testSecret is the secret of that name, the same each time.
+func testSecret(t testing.TB, name string) token.Secret {
+	t.Helper()
+	b := sha256.Sum256([]byte("a shared secret for tests: " + name))
+	s, err := token.NewSecret(b[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestConfigurationsOfSharedSecretsThatCannotBeRight(t *testing.T) {
+	secret, other := testSecret(t, "current"), testSecret(t, "previous")
+	feed := []events.FeedKey{{ID: "f", Public: testFeedPublic}}
+	asSecret, err := token.NewSecret(testFeedPublic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"a secret", func(c *Config) { c.SharedSecret = secret }, ""},
+		{"two secrets", func(c *Config) { c.SharedSecret, c.PreviousSharedSecret = secret, other }, ""},
+		{"a secret and pinned feed keys", func(c *Config) { c.SharedSecret, c.FeedKeys = secret, feed }, ""},
+		{"a secret and a URL", func(c *Config) { c.SharedSecret, c.JWKSURL = secret, "http://localhost/" }, ""},
+		{"a secret and public keys", func(c *Config) {
+			c.SharedSecret, c.FeedKeys = secret, feed
+			c.Keys = []token.Key{{ID: testKID, Alg: token.AlgEdDSA, Public: testKey.Public()}}
+		}, "Config.Keys cannot be combined with SharedSecret: shared secrets and public keys are never mixed"},
+		{"only a previous secret", func(c *Config) { c.PreviousSharedSecret = secret }, "Config.PreviousSharedSecret needs SharedSecret"},
+		{"the same secret twice", func(c *Config) { c.SharedSecret, c.PreviousSharedSecret = secret, testSecret(t, "current") }, "Config.PreviousSharedSecret must differ"},
+		{"a feed key as secret", func(c *Config) { c.SharedSecret, c.FeedKeys = asSecret, feed }, "Config.SharedSecret must not be a public key"},
+		{"feed keys alone", func(c *Config) { c.FeedKeys = feed }, "Config.Keys and FeedKeys must be given together"},
+		{"feed keys and a URL", func(c *Config) { c.SharedSecret, c.FeedKeys, c.JWKSURL = secret, feed, "http://localhost/" }, "Config.JWKSURL cannot be combined"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Config{Issuer: testIssuer, Audience: testAudience, NATS: &nats.Conn{}}
+			tt.change(&c)
+			_, err := c.withDefaults()
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%v; want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// sharedVerifier starts a verifier of two secrets, and a log that signs with the
+// current one.
+func sharedVerifier(t *testing.T) (*Verifier, *memoryLog) {
+	t.Helper()
+	log := newMemoryLog()
+	log.secret = testSecret(t, "current")
+	v := newBubbleVerifier(t, log, func(c *Config) {
+		c.SharedSecret, c.PreviousSharedSecret = testSecret(t, "current"), testSecret(t, "previous")
+	})
+	if err := v.awaitFresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return v, log
+}
+
+// signWith lets the log sign with another secret, or with its public key for the
+// zero one, as after a restart: the version of the keys changes.
+func (l *memoryLog) signWith(s token.Secret) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.secret = s
+	l.keysVersion++
+}
+
+func TestSharedSecretsVerify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, log := sharedVerifier(t)
+		defer v.Close()
+		fetches := v.Stats().KeyFetches
+		current := log.mint(t, "u", "s1", "j1")
+		check(t, v, current, "accepted")
+		check(t, v, current, "accepted")
+		log.signWith(testSecret(t, "previous"))
+		previous := log.mint(t, "u", "s2", "j2")
+		check(t, v, previous, "accepted")
+		log.signWith(testSecret(t, "stranger"))
+		for range 10 {
+			check(t, v, log.mint(t, "u", "s3", "j3"), "invalid token: unknown_kid")
+		}
+		log.signWith(token.Secret{})
+		check(t, v, log.mint(t, "u", "s4", "j4"), "invalid token: alg_not_allowed")
+		if n := v.Stats().KeyFetches; n != fetches {
+			t.Errorf("tokens of unknown secrets caused %d fetches", n-fetches)
+		}
+		log.revoke(events.ScopeSession, "s1")
+		check(t, v, current, "token revoked: revoked_session")
+		check(t, v, previous, "accepted")
+		log.revoke(events.ScopeKey, testSecret(t, "previous").ID())
+		check(t, v, previous, "token revoked: revoked_key")
+	})
+}
+
+// TestAnAuthorityWithPublicKeysIsRefused: at the start, and when it changes later.
+func TestAnAuthorityWithPublicKeysIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog() // publishes a key
+		v := newBubbleVerifier(t, log, func(c *Config) { c.SharedSecret = testSecret(t, "current") })
+		defer v.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := v.awaitFresh(ctx); err == nil || !strings.Contains(err.Error(), token.ErrMixed.Error()) {
+			t.Errorf("starting: %v", err)
+		}
+		check(t, v, log.mint(t, "u", "s", "j"), "invalid token: alg_not_allowed")
+		log.signWith(testSecret(t, "current"))
+		if err := v.awaitFresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m := log.mint(t, "u", "s", "j")
+		check(t, v, m, "accepted")
+
+		log.signWith(token.Secret{})
+		time.Sleep(3 * time.Second)
+		check(t, v, m, "token state unavailable: mixed_keys")
+		log.signWith(testSecret(t, "current"))
+		time.Sleep(3 * time.Second)
+		check(t, v, m, "accepted")
+	})
+}
+
+func TestTheFeedKeyIsNoSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		secret, err := token.NewSecret(testFeedPublic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range []func(*Config){
+			func(c *Config) { c.SharedSecret = secret },
+			func(c *Config) { c.SharedSecret, c.PreviousSharedSecret = testSecret(t, "current"), secret },
+		} {
+			log := newMemoryLog()
+			log.secret = testSecret(t, "current")
+			v := newBubbleVerifier(t, log, change)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if err := v.awaitFresh(ctx); err == nil || !strings.Contains(err.Error(), errKnownSecret.Error()) {
+				t.Errorf("starting: %v", err)
+			}
+			cancel()
+			v.Close()
+		}
+	})
+}
+
+// TestAPublicKeyIsNoSecretHere: a verifier of public keys refuses what is signed
+// with what it knows of them.
+func TestAPublicKeyIsNoSecretHere(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, v *Verifier, log *memoryLog) {
+		public, _ := testKey.Public().(ed25519.PublicKey)
+		for _, known := range [][]byte{public, testFeedPublic} {
+			secret, err := token.NewSecret(known)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.secret = secret
+			check(t, v, log.mint(t, "u", "s", "j"), "invalid token: alg_not_allowed")
+		}
+	})
+}
+
+func TestSharedSecretsAreWarnedOf(t *testing.T) {
+	var out bytes.Buffer
+	c := Config{SharedSecret: testSecret(t, "current"), Logger: slog.New(slog.NewTextHandler(&out, nil))}
+	c.warnShared()
+	if text := out.String(); !strings.Contains(text, "can mint tokens for everyone") || !strings.Contains(text, c.SharedSecret.ID()) {
+		t.Errorf("logged %q", text)
+	}
+	out.Reset()
+	c.SharedSecret = token.Secret{}
+	if c.warnShared(); out.Len() > 0 {
+		t.Errorf("logged %q without a secret", out.String())
+	}
+}
