@@ -59,17 +59,24 @@ func (*KeysRequest) Subject() string { return SubjectKeys }
 // Subject is auth.verify.
 func (*VerifyRequest) Subject() string { return SubjectVerify }
 
+// Subject is auth.ca.renew.
+func (*CARenewRequest) Subject() string { return SubjectCARenew }
+
 func (r *FreshRequest) setNonce(nonce string)  { r.Nonce = nonce }
 func (r *RangeRequest) setNonce(nonce string)  { r.Nonce = nonce }
 func (r *StatusRequest) setNonce(nonce string) { r.Nonce = nonce }
 func (r *KeysRequest) setNonce(nonce string)   { r.Nonce = nonce }
 func (r *VerifyRequest) setNonce(nonce string) { r.Nonce = nonce }
 
+func (r *CARenewRequest) setNonce(nonce string) { r.Nonce = nonce }
+
 func (r *FreshReply) answered() string  { return r.Nonce }
 func (r *RangeReply) answered() string  { return r.Nonce }
 func (r *StatusReply) answered() string { return r.Nonce }
 func (r *KeysReply) answered() string   { return r.Nonce }
 func (r *VerifyReply) answered() string { return r.Nonce }
+
+func (r *CARenewReply) answered() string { return r.Nonce }
 
 // Request gives req a new nonce, sends it, and fills reply with the answer once
 // one of keys has signed it for this request. ctx should have a deadline.

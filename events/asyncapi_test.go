@@ -129,8 +129,9 @@ func TestAsyncAPIChannels(t *testing.T) {
 		events.SubjectStatus:       {"StatusRequest.v1"},
 		events.SubjectKeys:         {"KeysRequest.v1"},
 		events.SubjectVerify:       {"VerifyRequest.v1"},
+		events.SubjectCARenew:      {"CARenewRequest.v1"},
 		// The inboxes have no address.
-		"": {"FreshReply.v1", "KeysReply.v1", "RangeReply.v1", "StatusReply.v1", "VerifyReply.v1"},
+		"": {"CARenewReply.v1", "FreshReply.v1", "KeysReply.v1", "RangeReply.v1", "StatusReply.v1", "VerifyReply.v1"},
 	}
 	for _, sample := range samples() {
 		name := strings.TrimPrefix(sample.Type().Schema(), schemas.URN)

@@ -52,6 +52,8 @@ func messages() []any {
 		events.KeysReply{},
 		events.VerifyRequest{},
 		events.VerifyReply{},
+		events.CARenewRequest{},
+		events.CARenewReply{},
 		events.Revocation{},
 	}
 }

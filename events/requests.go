@@ -10,6 +10,7 @@ import "encoding/json"
 // Error codes of a refused request, in the header Nats-Service-Error-Code.
 const (
 	CodeBadRequest  = "400" // not understood, or breaks the schema
+	CodeForbidden   = "403" // understood, and not granted: a certificate that may not be renewed
 	CodeUnavailable = "503" // the authority cannot read its database now
 	CodeOverloaded  = "429" // too many at once: ask again later
 )

@@ -30,10 +30,15 @@ const (
 	SubjectVerify = "auth.verify" // VerifyRequest → VerifyReply: one whole token
 )
 
+// SubjectCARenew is what the internal CA answers, as the NATS micro service
+// [ServiceCA] in the queue group of the same name: CARenewRequest → CARenewReply.
+const SubjectCARenew = "auth.ca.renew"
+
 // The names of the NATS micro services, as `nats micro ls` shows them.
 const (
 	ServiceAuthority = "authsvc"
 	ServiceVerifier  = "verifier"
+	ServiceCA        = "authsvc-ca"
 )
 
 // InboxPrefix is what every reply subject starts with. A responder that would
