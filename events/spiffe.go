@@ -61,10 +61,10 @@ func CheckTrustDomain(name string) error {
 // its first slash (SPIFFE-ID §2.2).
 func CheckServiceName(name string) error {
 	for segment := range strings.SplitSeq(name, "/") {
-		switch {
-		case segment == "":
+		switch segment {
+		case "":
 			return fmt.Errorf("the name %q has an empty segment", name)
-		case segment == "." || segment == "..":
+		case ".", "..":
 			return fmt.Errorf("the name %q has a segment of dots", name)
 		}
 		for _, c := range []byte(segment) {
