@@ -1,41 +1,16 @@
 package proxy
 
 import (
-	"crypto/tls"
-	"log/slog"
+	"context"
+	"errors"
+	"log"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
-	"net/url"
+	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
 )
-
-// Config configures a Proxy. The zero value of each field is its default.
-type Config struct {
-	// TLS returns how to connect to an upstream with https: spiffe is the identity
-	// that it must prove, "" if its host name is enough. nil trusts the system's
-	// roots, and refuses upstreams with a SPIFFE id.
-	TLS func(spiffe string) *tls.Config
-	// Cookie is the name of the gateway's own cookie, which no service sees or
-	// sets; default "__Host-session".
-	Cookie string
-	// TrustedProxies are the networks whose X-Forwarded-For and
-	// X-Forwarded-Proto are believed; default none.
-	TrustedProxies []netip.Prefix
-	// Drain is how long a request may go on after its upstream has left the
-	// table; default 1 min.
-	Drain time.Duration
-	// MaxClients bounds how many clients are told apart for rate limits; default 65,536.
-	MaxClients int
-	// Logger takes what happens; nil means slog.Default().
-	Logger *slog.Logger
-	// Registry takes the metrics; default: none.
-	Registry prometheus.Registerer
-}
 
 // Identity is who asks.
 type Identity struct {
@@ -48,27 +23,169 @@ type Identity struct {
 
 // Proxy carries requests to upstreams.
 type Proxy struct {
-	config Config
+	config  Config
+	metrics *metrics
+	reverse *httputil.ReverseProxy
+	limiter *Limiter
+
+	ctx    context.Context // of all pools
+	cancel context.CancelCauseFunc
+	under  sync.WaitGroup // exchanges under way; added to under mu
+
+	mu     sync.Mutex
+	closed bool                       // guarded by mu
+	pools  map[string]*pool           // guarded by mu; those of the table, by identity
+	quick  map[*routes.Upstream]*pool // guarded by mu; the same, by the table's own upstreams
 }
 
 // New returns a proxy that knows no upstreams yet; see [Proxy.Use].
-func New(config Config) (*Proxy, error) { return &Proxy{config: config}, nil }
-
-// Use gets ready for the upstreams of the table, and lets go of those that it does
-// not name.
-func (p *Proxy) Use(*routes.Table) error { return nil }
-
-// Serve carries the request to the rule's upstream. id is nil where the rule is
-// public. It ends with the request's context, and everything streamed with it.
-func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *routes.Rule, id *Identity) {
-	(&httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) {
-		pr.SetURL(&url.URL{Scheme: "http", Host: rule.Upstream.URLs[0][len("http://"):]})
-		pr.Out.Header.Del("Authorization")
-		if id != nil {
-			pr.Out.Header.Set("Authorization", "Bearer "+id.Bearer)
-		}
-	}}).ServeHTTP(w, r)
+func New(config Config) (*Proxy, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(config.Registry)
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{config: config, metrics: m, limiter: NewLimiter(config.MaxClients)}
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite: p.rewrite, Transport: p, BufferPool: &buffers{},
+		ModifyResponse: func(res *http.Response) error { return exchangeOf(res.Request.Context()).answered(res) },
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			exchangeOf(r.Context()).fail(w, err)
+		},
+		ErrorLog: log.New(quiet{}, "", 0),
+	}
+	return p, nil
 }
 
-// Close ends what is under way and waits for it.
-func (p *Proxy) Close() error { return nil }
+// quiet drops the lines of ReverseProxy: a client that has gone away in the
+// middle of an answer is no news.
+type quiet struct{}
+
+func (quiet) Write(line []byte) (int, error) { return len(line), nil }
+
+// buffers lends what bodies are copied with.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+func (b *buffers) Get() []byte {
+	if buffer, ok := b.pool.Get().(*[]byte); ok {
+		return *buffer
+	}
+	return make([]byte, bufferSize)
+}
+
+func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }
+
+// Use gets ready for the upstreams of the table and lets go of those that it does
+// not name; those that it names unchanged stay as they are, with their connections
+// and what is known of their health. It fails, and changes nothing, if the gateway
+// cannot connect to one of them.
+func (p *Proxy) Use(table *routes.Table) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errors.New("the proxy is closed")
+	}
+	pools, quick := make(map[string]*pool), make(map[*routes.Upstream]*pool)
+	var added []*pool
+	for _, u := range table.Upstreams() {
+		id := identity(u)
+		b := p.pools[id]
+		if b == nil {
+			var err error
+			if b, err = p.newPool(u); err != nil {
+				for _, b := range added {
+					b.close()
+				}
+				return err
+			}
+			added = append(added, b)
+		}
+		pools[id], quick[u] = b, b
+	}
+	left := p.pools
+	p.pools, p.quick = pools, quick
+	for id, b := range left {
+		if pools[id] == nil {
+			p.retire(b)
+		}
+	}
+	for _, b := range added {
+		b.users++ // the table
+		b.startChecks()
+	}
+	return nil
+}
+
+// retire takes a pool out of the table. The requests that use it may finish within
+// the time to drain. The caller holds mu.
+func (p *Proxy) retire(b *pool) {
+	b.stop()
+	b.metrics.healthy.DeletePartialMatch(map[string]string{"upstream": b.upstream.Name})
+	if b.users--; b.users == 0 {
+		b.close()
+		return
+	}
+	b.drain = time.AfterFunc(p.config.Drain, func() { b.cancel(errDrained) })
+}
+
+// acquire returns the pool of an upstream for an exchange, which must release it.
+// One that has just left the table is served from a pool of its own: its request
+// was matched while it was in there.
+func (p *Proxy) acquire(u *routes.Upstream) (*pool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errClosed
+	}
+	b := p.quick[u]
+	if b == nil {
+		b = p.pools[identity(u)]
+	}
+	if b == nil {
+		var err error
+		if b, err = p.newPool(u); err != nil {
+			return nil, err
+		}
+	}
+	b.users++
+	p.under.Add(1)
+	p.metrics.inFlight.WithLabelValues(u.Name).Inc()
+	return b, nil
+}
+
+// release gives a pool back. The last one out closes it.
+func (p *Proxy) release(b *pool) {
+	defer p.under.Done()
+	p.metrics.inFlight.WithLabelValues(b.upstream.Name).Dec()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b.users--; b.users == 0 {
+		if b.drain != nil {
+			b.drain.Stop()
+		}
+		b.close()
+	}
+}
+
+// Close ends what is under way, streams and WebSockets too, and waits for it.
+// Requests that come later are answered with 503.
+func (p *Proxy) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel(errClosed)
+	p.under.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.pools {
+		b.close()
+	}
+	p.pools, p.quick = nil, nil
+	return nil
+}

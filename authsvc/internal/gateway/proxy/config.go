@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config configures a Proxy. The zero value of each field is its default.
+type Config struct {
+	// TLS returns how to connect to an upstream with https: spiffe is the identity
+	// that it must prove, "" if its host name is enough. nil trusts the system's
+	// roots, and refuses upstreams with a SPIFFE id.
+	TLS func(spiffe string) *tls.Config
+	// Cookie is the name of the gateway's own cookie, which no service sees or
+	// sets; default "__Host-session".
+	Cookie string
+	// TrustedProxies are the networks whose X-Forwarded-For and
+	// X-Forwarded-Proto are believed; default none.
+	TrustedProxies []netip.Prefix
+	// Drain is how long a request may go on after its upstream has left the
+	// table; default 1 min.
+	Drain time.Duration
+	// MaxClients bounds how many clients are told apart for rate limits; default 65,536.
+	MaxClients int
+	// Logger takes what happens; nil means slog.Default().
+	Logger *slog.Logger
+	// Registry takes the metrics; default: none.
+	Registry prometheus.Registerer
+}
+
+// withDefaults returns the configuration with every default in place, or says
+// which field is wrong.
+func (c Config) withDefaults() (Config, error) {
+	c.Cookie = cmp.Or(c.Cookie, "__Host-session")
+	c.Drain = cmp.Or(c.Drain, time.Minute)
+	c.MaxClients = cmp.Or(c.MaxClients, 1<<16)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	var wrong []error
+	check := func(ok bool, field, want string) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf("proxy: Config.%s %s", field, want))
+		}
+	}
+	check(isToken(c.Cookie), "Cookie", "must be the name of a cookie")
+	check(c.Drain > 0, "Drain", "must be positive")
+	check(c.MaxClients > 0, "MaxClients", "must be positive")
+	return c, errors.Join(wrong...)
+}
+
+// isToken reports whether the text is a token (RFC 9110 §5.6.2) of letters,
+// digits, hyphens and underscores.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isPlain(c) && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isPlain reports whether the byte is a letter, a digit or a hyphen.
+func isPlain(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-'
+}

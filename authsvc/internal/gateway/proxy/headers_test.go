@@ -1,0 +1,179 @@
+package proxy_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
+)
+
+// TestNoClientTellsAServiceWhoItIs sends header lines as bytes to the gateway and
+// reads what the service gets as bytes.
+func TestNoClientTellsAServiceWhoItIs(t *testing.T) {
+	s := rawService(t, ok)
+	g := start(t, proxy.Config{}, everything(t, "", s.url))
+	for _, line := range []string{
+		"Authorization: Bearer evil", "authorization: Bearer evil", "AUTHORIZATION: evil", "Authorization : evil",
+		"Proxy-Authorization: Basic evil", "Forwarded: for=evil", "forwarded: evil",
+		"X-Forwarded-For: evil", "x-forwarded-for: evil", "X_Forwarded_For: evil", "X-Forwarded_For: evil", "X.Forwarded.For: evil",
+		"X-Forwarded-Host: evil", "X-Forwarded-Proto: evil", "X-Forwarded-User: evil", "X-Forwarded-Email: evil",
+		"X-Forwarded-Client-Cert: evil", "X-Forwarded-Uri: /evil", "X-Forwarded-Prefix: /evil", "X-Forwarded: evil",
+		"X-Real-IP: evil", "x-real-ip: evil", "X_Real_IP: evil", "True-Client-IP: evil", "CF-Connecting-IP: evil",
+		"X-User: evil", "X-User-Id: evil", "X-User_Id: evil", "x_user_id: evil", "X-Userinfo: evil",
+		"X-Auth-Request-User: evil", "X-Auth-Token: evil", "X-Auth_User: evil", "X-Authenticated-User: evil", "X-Authenticated-Userid: evil",
+		"X-Remote-User: evil", "Remote-User: evil", "REMOTE_USER: evil", "X-WebAuth-User: evil", "Remote-Groups: evil",
+		"X-Roles: evil", "X-Groups: evil", "X-Scopes: evil", "X-Subject: evil", "X-JWT-Assertion: evil", "X-Access-Token: evil",
+		"X-Amzn-Oidc-Data: evil", "X-Goog-Authenticated-User-Email: evil", "X-MS-CLIENT-PRINCIPAL: evil", "Impersonate-User: evil",
+		"X-Original-URL: /evil", "X-Original-Uri: /evil", "X-Rewrite-URL: /evil", "X-Original-Method: evil",
+		"X-HTTP-Method-Override: evil", "X-HTTP-Method: evil", "X-Method-Override: evil",
+		"Ssl-Client-Verify: evil", "X-SSL-Client-Cert: evil", "X-Client-Cert: evil", "X-Client-DN: evil", "Client-Cert: evil",
+		"X-Accel-Redirect: /evil", "Via: 1.1 evil", "Proxy: evil", "Proxy-Connection: evil",
+		"Cookie: __Host-session=evil", "Cookie: =__Host-session=evil", "Cookie: a=1;__host-session=evil", "Cookie: \"__Host-session\"=evil",
+		"Cookie:a=1; __Host-session = evil", "Referer: http://evil:evil@h/", "Referer: http://h/?ACCESS%5ftoken=evil",
+		"Connection: Authorization, X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, evil\r\nevil: evil",
+		"Connection: close, Authorization\r\nAuthorization: Bearer evil", "connection: x-custom\r\nX-Custom: evil",
+		"Keep-Alive: evil", "TE: evil", "Upgrade: evil\r\nConnection: Upgrade", "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: evil",
+		"Upgrade: websocket, evil\r\nConnection: Upgrade", "Transfer_Encoding: evil", "Content_Length: evil", "X-F\u006frwarded-For:evil",
+	} {
+		t.Run(strings.ReplaceAll(line, "\r\n", "|"), func(t *testing.T) {
+			res := g.send(t, "GET /x HTTP/1.1\r\nHost: h\r\n"+line+"\r\n\r\n")
+			if res.status == http.StatusBadRequest {
+				return // the server does not even read it
+			}
+			seen := <-s.seen
+			if strings.Contains(strings.ToLower(seen), "evil") {
+				t.Errorf("got through:\n%s", seen)
+			}
+			for _, own := range []string{
+				"\r\nAuthorization: Bearer " + jwt + "\r\n", "\r\nX-Forwarded-For: 127.0.0.1\r\n",
+				"\r\nX-Forwarded-Host: h\r\n", "\r\nX-Forwarded-Proto: http\r\n",
+			} {
+				if strings.Count(seen, own) != 1 || strings.Count(seen, own[:strings.Index(own, ":")]) != 1 {
+					t.Errorf("not exactly one %q in\n%s", own, seen)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatAServiceCannotTellAClient(t *testing.T) {
+	for _, c := range []struct{ name, line, want string }{
+		{"the gateway's cookie", "Set-Cookie: __Host-session=evil; Path=/; Secure", ""},
+		{"in another case", "Set-Cookie: __host-Session=evil", ""},
+		{"with spaces", "Set-Cookie:  \t__Host-session =evil", ""},
+		{"without a name", "Set-Cookie: =__Host-session=evil", ""},
+		{"without a value", "Set-Cookie: __Host-session", ""},
+		{"a cookie of its own", "Set-Cookie: theme=dark; Path=/", "Set-Cookie: theme=dark; Path=/"},
+		{"a longer name", "Set-Cookie: __Host-session2=x", "Set-Cookie: __Host-session2=x"},
+		{"the JWT", "X-Echo: got Bearer " + jwt, ""},
+		{"the JWT in a cookie", "Set-Cookie: t=" + jwt, ""},
+		{"another way to it", "Alt-Svc: h3=\":443\"", ""},
+		{"a file", "X-Accel-Redirect: /secret", ""},
+		{"where it is", "Location: SERVICE/next?a=1#b", "Location: /next?a=1#b"},
+		{"elsewhere", "Location: https://example.org/x", "Location: https://example.org/x"},
+		{"here", "Location: /x", "Location: /x"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := service(t, func(w http.ResponseWriter, r *http.Request) {
+				name, value, _ := strings.Cut(c.line, ":")
+				value = strings.ReplaceAll(strings.TrimPrefix(value, " "), "SERVICE", "http://"+r.Host)
+				w.Header()[name] = []string{value}
+			})
+			g := start(t, proxy.Config{}, everything(t, "", s.URL))
+			res := g.ask(t, "GET", "/")
+			name, _, _ := strings.Cut(c.line, ":")
+			got := ""
+			if values := res.header[name]; len(values) > 0 {
+				got = name + ": " + strings.Join(values, "|")
+			}
+			if res.status != 200 || got != c.want {
+				t.Errorf("got %d %q, want %q", res.status, got, c.want)
+			}
+		})
+	}
+}
+
+func TestEarlyHintsAreCleanedToo(t *testing.T) {
+	s := rawService(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nSet-Cookie: __Host-session=evil\r\n\r\n"+ok)
+	g := start(t, proxy.Config{}, everything(t, "", s.url))
+	res := g.ask(t, "GET", "/")
+	if res.status != 103 || res.header.Get("Link") != "</a.css>" || res.header.Get("Set-Cookie") != "" {
+		t.Errorf("got %d %v", res.status, res.header)
+	}
+}
+
+func TestTrailersPassButForCredentials(t *testing.T) {
+	s := rawService(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-End, Set-Cookie\r\n\r\n"+
+		"2\r\nok\r\n0\r\nX-End: 1\r\nSet-Cookie: __Host-session=evil\r\nX-Late: "+jwt+"\r\n\r\n")
+	g := start(t, proxy.Config{}, everything(t, "", s.url))
+	res := g.send(t, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Authorization, X-User, X_Real_IP\r\n\r\n"+
+		"3\r\nabc\r\n0\r\nX-Sum: 1\r\nAuthorization: evil\r\nX-User: evil\r\nX_Real_IP: evil\r\nX-Forwarded-For: evil\r\nCookie: evil\r\n\r\n")
+	if res.body != "ok" || fmt.Sprint(res.trailer) != "map[X-End:[1]]" {
+		t.Errorf("got %+v", res)
+	}
+	seen := <-s.seen
+	if !strings.Contains(seen, "\r\nTrailer: X-Sum\r\n") || !strings.HasSuffix(seen, "3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n") || strings.Contains(seen, "evil") {
+		t.Errorf("the service saw\n%s", seen)
+	}
+}
+
+func TestForwardingThroughTrustedProxies(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
+	for _, c := range []struct {
+		name    string
+		trusted []netip.Prefix
+		lines   []string
+		chain   string
+		proto   string
+	}{
+		{"nobody is trusted", nil, []string{"X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"}, "127.0.0.1", "http"},
+		{"the peer is trusted", trusted, []string{"X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"}, "192.0.2.1, 127.0.0.1", "https"},
+		{"two proxies", trusted, []string{"X-Forwarded-For: 192.0.2.1, 10.1.1.1"}, "192.0.2.1, 10.1.1.1, 127.0.0.1", "http"},
+		{"what the client made up", trusted, []string{"X-Forwarded-For: 198.51.100.7, 192.0.2.1", "X-Forwarded-For: 10.1.1.1"}, "192.0.2.1, 10.1.1.1, 127.0.0.1", "http"},
+		{"no address", trusted, []string{"X-Forwarded-For: 192.0.2.1, evil"}, "127.0.0.1", "http"},
+		{"nothing", trusted, nil, "127.0.0.1", "http"},
+		{"another scheme", trusted, []string{"X-Forwarded-Proto: https, http"}, "127.0.0.1", "http"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := rawService(t, ok)
+			g := start(t, proxy.Config{TrustedProxies: c.trusted}, everything(t, "", s.url))
+			lines := slices.Concat([]string{"GET / HTTP/1.1", "Host: h"}, c.lines, []string{"", ""})
+			g.send(t, strings.Join(lines, "\r\n"))
+			seen := <-s.seen
+			if !strings.Contains(seen, "\r\nX-Forwarded-For: "+c.chain+"\r\n") || !strings.Contains(seen, "\r\nX-Forwarded-Proto: "+c.proto+"\r\n") {
+				t.Errorf("the service saw\n%s", seen)
+			}
+		})
+	}
+}
+
+// FuzzTheServiceSeesThePathOfTheClient: what goes through the whole gateway is on
+// the wire to the service as it was on the wire to the gateway.
+func FuzzTheServiceSeesThePathOfTheClient(f *testing.F) {
+	s := rawService(f, ok)
+	g := start(f, proxy.Config{}, everything(f, "", s.url))
+	for _, seed := range []string{
+		"/", "/a/b", "/a%20b?x=1", "/%61", "/100%25", "/../x", "/a;b", "/a%2fb", "//x", "/gr%C3%B6", "/(a)", "/a%5Bb%5D?c=%2e",
+		"/.%2e/", "/a%252e", "*", "http://h/x", "/a#b", "/a\\b", "/a%00", "/a?b#c", "/a|b",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, target string) {
+		if strings.ContainsAny(target, "\r\n ") || target == "" {
+			return
+		}
+		res := g.send(t, "GET "+target+" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+		if res.status != http.StatusOK {
+			return
+		}
+		line, _, _ := strings.Cut(<-s.seen, "\r\n")
+		seen, _, _ := strings.Cut(strings.Fields(line)[1], "?")
+		if sent, _, _ := strings.Cut(target, "?"); seen != sent {
+			t.Errorf("the client sent %q, the service saw %q", target, line)
+		}
+	})
+}

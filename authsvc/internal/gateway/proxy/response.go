@@ -1,0 +1,151 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// The header fields of services that no client sees: they lead it past the
+// gateway, or tell a web server in front of it to deliver files.
+var hiddenNames = map[string]bool{"Alt-Svc": true, "X-Accel-Redirect": true, "X-Sendfile": true, "Authorization": true}
+
+// cleanAnswer takes out of a service's header what it must not tell a client: the
+// gateway's cookie, the JWT, and where the service is.
+func (x *exchange) cleanAnswer(h http.Header) {
+	for name, values := range h {
+		if hiddenNames[name] || x.holdsToken(values) {
+			delete(h, name)
+		}
+	}
+	var kept []string
+	for _, cookie := range h["Set-Cookie"] {
+		if !x.proxy.isOwnCookie(cookie) {
+			kept = append(kept, cookie)
+		}
+	}
+	if len(kept) < len(h["Set-Cookie"]) {
+		if h["Set-Cookie"] = kept; kept == nil {
+			delete(h, "Set-Cookie")
+		}
+	}
+	for _, name := range []string{"Location", "Content-Location"} {
+		if at := h.Get(name); at != "" {
+			h.Set(name, x.publicURL(at))
+		}
+	}
+}
+
+func (x *exchange) holdsToken(values []string) bool {
+	if x.bearer == "" {
+		return false
+	}
+	for _, value := range values {
+		if strings.Contains(value, x.bearer) {
+			return true
+		}
+	}
+	return false
+}
+
+// publicURL turns a URL that names the service's own place into one that names
+// the gateway's.
+func (x *exchange) publicURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return text
+	}
+	for _, t := range x.pool.targets {
+		if strings.EqualFold(u.Host, t.url.Host) {
+			u.Scheme, u.Host, u.User = "", "", nil
+			return u.String()
+		}
+	}
+	return text
+}
+
+// answer is the client's side of an exchange.
+type answer struct {
+	http.ResponseWriter
+	exchange *exchange
+	status   int
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// WriteHeader cleans what comes before the answer proper (103 Early Hints), which
+// nobody else has looked at.
+func (a *answer) WriteHeader(status int) {
+	if status < http.StatusOK {
+		a.exchange.cleanAnswer(a.Header())
+	} else {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// answered takes the service's answer before anything of it goes to the client.
+func (x *exchange) answered(res *http.Response) error {
+	upgraded := res.StatusCode == http.StatusSwitchingProtocols
+	if upgraded && !x.websocket {
+		return errors.New("the service switches protocols unasked")
+	}
+	x.cleanAnswer(res.Header)
+	x.cleanTrailer(res.Trailer)
+	if upgraded || x.rule.Stream {
+		x.time.Stop()
+	}
+	if upgraded {
+		x.answer.status = res.StatusCode
+	}
+	flow := &flow{exchange: x, res: res, body: res.Body}
+	x.begin()
+	if both, ok := res.Body.(io.ReadWriteCloser); ok && upgraded {
+		res.Body = &duplex{flow, both}
+		return nil
+	}
+	res.Body = flow
+	return nil
+}
+
+func (x *exchange) cleanTrailer(trailer http.Header) {
+	if trailer == nil {
+		return
+	}
+	x.cleanAnswer(trailer)
+	delete(trailer, "Set-Cookie")
+}
+
+// flow is a service's body on its way to the client. Whatever moves puts off the
+// end for idleness.
+type flow struct {
+	exchange *exchange
+	res      *http.Response
+	body     io.ReadCloser
+}
+
+func (f *flow) Read(into []byte) (int, error) {
+	n, err := f.body.Read(into)
+	f.exchange.moved()
+	if errors.Is(err, io.EOF) {
+		f.exchange.cleanTrailer(f.res.Trailer)
+	}
+	return n, err
+}
+
+func (f *flow) Close() error { return f.body.Close() }
+
+// duplex is a WebSocket's side of the service.
+type duplex struct {
+	*flow
+	both io.ReadWriteCloser
+}
+
+func (d *duplex) Write(from []byte) (int, error) {
+	n, err := d.both.Write(from)
+	d.exchange.moved()
+	return n, err
+}
