@@ -52,6 +52,21 @@ type Stats struct {
 // called with every table before it comes into force, and can refuse it: for
 // whoever must be ready for its upstreams, or knows of more mistakes.
 func Open(path string, log *slog.Logger, adopt func(*Table) error) (*File, error) {
+	f, ctx := newFile(path, log, adopt)
+	notify := f.notifications()
+	if err := f.load(); err != nil {
+		f.stop()
+		if notify != nil {
+			err = errors.Join(err, notify.Close())
+		}
+		return nil, err
+	}
+	go f.watch(ctx, notify)
+	return f, nil
+}
+
+// newFile returns a file that is not read yet, and the context that Close ends.
+func newFile(path string, log *slog.Logger, adopt func(*Table) error) (*File, context.Context) {
 	if log == nil {
 		log = slog.Default()
 	}
@@ -59,28 +74,22 @@ func Open(path string, log *slog.Logger, adopt func(*Table) error) (*File, error
 		adopt = func(*Table) error { return nil }
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	f := &File{path: path, log: log, adopt: adopt, stop: stop, done: make(chan struct{})}
-	// Watching begins before the first look, so that no change falls between.
-	notify, err := fsnotify.NewWatcher()
-	if err == nil {
-		err = notify.Add(filepath.Dir(path))
-	}
-	if err != nil {
-		log.Warn("the folder of the routes cannot be watched; they are read every now and then instead", "path", path, "every", pollInterval, "error", err)
-	}
-	if err := f.load(); err != nil {
-		stop()
-		return nil, errors.Join(err, closeWatcher(notify))
-	}
-	go f.watch(ctx, notify)
-	return f, nil
+	return &File{path: path, log: log, adopt: adopt, stop: stop, done: make(chan struct{})}, ctx
 }
 
-func closeWatcher(w *fsnotify.Watcher) error {
-	if w == nil {
-		return nil
+// notifications begins to watch the folder, before the first look, so that no
+// change falls between. Where that is not possible it returns nil.
+func (f *File) notifications() *fsnotify.Watcher {
+	notify, err := fsnotify.NewWatcher()
+	if err == nil {
+		if err = notify.Add(filepath.Dir(f.path)); err == nil {
+			return notify
+		}
+		err = errors.Join(err, notify.Close())
 	}
-	return w.Close()
+	f.log.Warn("the folder of the routes cannot be watched; they are read now and then instead",
+		"path", f.path, "every", pollInterval, "error", err)
+	return nil
 }
 
 // Current returns the table in force.
