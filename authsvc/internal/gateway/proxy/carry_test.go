@@ -1,9 +1,13 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
 )
@@ -55,4 +59,61 @@ func TestNobodyIsNotSomebody(t *testing.T) {
 	if p := g.ask(t, "GET", "/").problem(t); p.Code != "internal" || len(s.seen) != 0 {
 		t.Errorf("got %+v, and the service saw %d requests", p, len(s.seen))
 	}
+}
+
+// TestAClientThatGoesAwayEndsTheServicesWork too.
+func TestAClientThatGoesAwayEndsTheServicesWork(t *testing.T) {
+	asked, ended := make(chan struct{}), make(chan struct{})
+	s := service(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+		close(ended)
+	})
+	g := start(t, proxy.Config{}, everything(t, "", s.URL))
+	conn := g.dial(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-asked
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+}
+
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	g := start(t, proxy.Config{Registry: registry}, everything(t, "limits: {body: 1}", rawService(t, ok).url))
+	g.ask(t, "GET", "/")
+	g.ask(t, "GET", "/never-a-label")
+	g.send(t, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab")
+	// An exchange is counted after its answer has gone out.
+	want := `requests_total{all,200}=2 requests_total{all,413}=1 requests_in_flight{s}=0 upstream_healthy{s,*}=1`
+	var got string
+	eventually(t, want, func() bool { got = sample(t, registry); return got == want })
+	if _, err := proxy.New(proxy.Config{Registry: registry}); err == nil || !strings.Contains(err.Error(), "registering metrics") {
+		t.Errorf("the same metrics twice: %v", err)
+	}
+}
+
+// sample spells the gateway's counters and gauges.
+func sample(t *testing.T, registry *prometheus.Registry) string {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make(map[string][]string)
+	for _, f := range families {
+		name := strings.TrimPrefix(f.GetName(), "authsvc_gateway_")
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				if strings.HasPrefix(l.GetValue(), "http://") {
+					*l.Value = "*"
+				}
+				labels = append(labels, l.GetValue())
+			}
+			value := m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			values[name] = append(values[name], fmt.Sprintf("%s{%s}=%v", name, strings.Join(labels, ","), value))
+		}
+	}
+	return strings.Join(slices.Concat(values["requests_total"], values["requests_in_flight"], values["upstream_healthy"]), " ")
 }

@@ -4,58 +4,66 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 )
 
-// What of a client's header no service sees. Services, and the frameworks they
-// are made of, believe these names: they tell who the user is, where the request
-// comes from, or which path and method it is really about. Only the gateway may
-// say so, and it says it with Authorization and X-Forwarded-For, -Host and -Proto.
-//
-// Names with anything but letters, digits and hyphens are left out as well: CGI,
-// WSGI and PHP take X_User, X.User and X-User for the same.
-var (
-	strippedNames = map[string]bool{
-		"Authorization": true, "Proxy-Authorization": true, "Proxy-Authenticate": true, "Proxy-Connection": true,
-		"Forwarded": true, "Via": true, "Proxy": true, // "httpoxy": CGI makes HTTP_PROXY of it
-		"X-Real-Ip": true, "X-Client-Ip": true, "X-Cluster-Client-Ip": true, "True-Client-Ip": true,
-		"Cf-Connecting-Ip": true, "Cf-Connecting-Ipv6": true, "Fastly-Client-Ip": true, "X-Azure-Clientip": true,
-		"X-Host": true, "X-Http-Host-Override": true, "X-Url-Scheme": true, "X-Scheme": true, "Front-End-Https": true,
-		"X-Http-Method": true, "X-Http-Method-Override": true, "X-Method-Override": true,
-		"X-Access-Token": true, "X-Id-Token": true, "X-Jwt": true, "X-Jwt-Assertion": true, "X-Api-Gateway": true,
-		"X-Consumer-Id": true, "X-Consumer-Username": true, "X-Credential-Identifier": true,
-		"X-Email": true, "X-Groups": true, "X-Roles": true, "X-Scopes": true, "X-Subject": true, "X-Sub": true,
-		"X-Token-Subject": true, "X-Session-Id": true, "X-Ssl-Cert": true, "Ssl-Cert": true, "Client-Cert": true,
-		"Client-Cert-Chain": true, "X-Sendfile-Type": true,
-		// Between two hops, and made anew by this one (RFC 9110 §7.6.1).
-		"Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
-		"Http2-Settings": true,
-	}
-	strippedPrefixes = []string{
-		"X-Forwarded", "X-Original", "X-Rewrite", "X-User", "X-Auth", "X-Remote", "Remote-", "X-Webauth", "X-Identity",
-		"X-Accel-", "X-Envoy-", "X-Ssl-Client", "Ssl-Client", "X-Client-Cert", "X-Client-Dn", "X-Client-Verify", "X-Amzn-Oidc",
-		"X-Goog-Iap", "X-Goog-Authenticated", "X-Ms-Client-Principal", "X-Ms-Token", "Cf-Access", "X-Vouch", "X-Pomerium",
-		"X-Authentik", "X-Authelia", "X-Authbus", "X-Credential", "X-Impersonate", "Impersonate-", "X-Trusted", "X-Internal",
-	}
-)
-
 // isStripped reports whether a client's header of this name goes no further.
+//
+// Services, and the frameworks they are made of, believe these names: they tell
+// who the user is, where the request comes from, or which path and method it is
+// really about. Only the gateway may say so, and it says it with Authorization and
+// X-Forwarded-For, -Host and -Proto.
 func isStripped(name string) bool {
 	for i := range len(name) {
+		// CGI, WSGI and PHP take X_User, X.User and X-User for the same.
 		if !isPlain(name[i]) {
 			return true
 		}
 	}
 	name = textproto.CanonicalMIMEHeaderKey(name)
-	if strippedNames[name] {
+	return isHopByHop(name) || isClaim(name) || slices.ContainsFunc(claimPrefixes(), func(prefix string) bool {
+		return strings.HasPrefix(name, prefix)
+	})
+}
+
+// isHopByHop reports whether the name is about the connection: this hop makes its
+// own (RFC 9110 §7.6.1).
+func isHopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings", "Via":
 		return true
 	}
-	for _, prefix := range strippedPrefixes {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
 	return false
+}
+
+// isClaim reports whether the name claims something that only the gateway knows.
+func isClaim(name string) bool {
+	switch name {
+	case "Authorization", "X-Access-Token", "X-Id-Token", "X-Jwt", "X-Jwt-Assertion":
+	case "X-Email", "X-Groups", "X-Roles", "X-Scopes", "X-Sub", "X-Subject", "X-Token-Subject", "X-Session-Id":
+	case "X-Consumer-Id", "X-Consumer-Username", "X-Consumer-Custom-Id":
+	case "Client-Cert", "Client-Cert-Chain", "Ssl-Cert", "X-Ssl-Cert":
+	case "Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip",
+		"Cf-Connecting-Ipv6", "Fastly-Client-Ip", "X-Azure-Clientip", "X-Appengine-User-Ip":
+	case "X-Host", "X-Http-Host-Override", "X-Scheme", "X-Url-Scheme", "Front-End-Https":
+	case "X-Http-Method", "X-Http-Method-Override", "X-Method-Override":
+	case "Proxy": // CGI makes HTTP_PROXY of it ("httpoxy")
+	default:
+		return false
+	}
+	return true
+}
+
+// claimPrefixes are what the names of further claims begin with.
+func claimPrefixes() []string {
+	return []string{
+		"X-Forwarded", "X-Original", "X-Rewrite", "X-User", "X-Auth", "X-Remote", "Remote-", "X-Webauth", "X-Identity",
+		"X-Credential", "X-Impersonate", "Impersonate-", "X-Trusted", "X-Internal", "X-Accel-", "X-Envoy-",
+		"X-Ssl-Client", "Ssl-Client", "X-Client-Cert", "X-Client-Dn", "X-Client-Verify", "X-Amzn-Oidc", "X-Goog-Iap",
+		"X-Goog-Authenticated", "X-Ms-Client-Principal", "X-Ms-Token", "Cf-Access", "X-Vouch", "X-Pomerium",
+	}
 }
 
 // requestHeader returns what a service may see of a client's header.
@@ -81,15 +89,22 @@ func (p *Proxy) requestHeader(in http.Header) http.Header {
 		out.Del("Cookie")
 	}
 	if referer := out.Get("Referer"); referer != "" {
-		out["Referer"] = nil
-		if u, err := url.Parse(referer); err == nil {
-			u.RawQuery, u.User = withoutToken(u.RawQuery), nil
-			out.Set("Referer", u.String())
-		} else {
-			out.Del("Referer")
+		out.Del("Referer")
+		if referer = cleanReferer(referer); referer != "" {
+			out.Set("Referer", referer)
 		}
 	}
 	return out
+}
+
+// cleanReferer returns the URL without credentials; "" if it is none.
+func cleanReferer(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	u.RawQuery, u.User = withoutToken(u.RawQuery), nil
+	return u.String()
 }
 
 // tokens yields the elements of a list header.

@@ -8,15 +8,11 @@ import (
 	"strings"
 )
 
-// The header fields of services that no client sees: they lead it past the
-// gateway, or tell a web server in front of it to deliver files.
-var hiddenNames = map[string]bool{"Alt-Svc": true, "X-Accel-Redirect": true, "X-Sendfile": true, "Authorization": true}
-
 // cleanAnswer takes out of a service's header what it must not tell a client: the
 // gateway's cookie, the JWT, and where the service is.
 func (x *exchange) cleanAnswer(h http.Header) {
 	for name, values := range h {
-		if hiddenNames[name] || x.holdsToken(values) {
+		if leadsPast(name) || x.holdsToken(values) {
 			delete(h, name)
 		}
 	}
@@ -36,6 +32,12 @@ func (x *exchange) cleanAnswer(h http.Header) {
 			h.Set(name, x.publicURL(at))
 		}
 	}
+}
+
+// leadsPast reports whether the field leads a client past the gateway, or tells a
+// web server in front of it to deliver a file.
+func leadsPast(name string) bool {
+	return name == "Alt-Svc" || name == "X-Accel-Redirect" || name == "X-Sendfile"
 }
 
 func (x *exchange) holdsToken(values []string) bool {

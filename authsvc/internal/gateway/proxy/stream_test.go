@@ -126,12 +126,18 @@ func TestWebSocketsEndWithTheSession(t *testing.T) {
 	h2c.Config.Protocols.SetUnencryptedHTTP2(true)
 	h2c.Start()
 	t.Cleanup(h2c.Close)
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	trust := func(string) *tls.Config { return secure.Client().Transport.(*http.Transport).TLSClientConfig }
 	for name, table := range map[string]string{
 		"HTTP/1": `upstreams: {s: {urls: ["` + s.URL + `"]}}`,
+		"TLS":    `upstreams: {s: {urls: ["` + secure.URL + `"]}}`,
 		"h2c":    `upstreams: {s: {urls: ["` + h2c.URL + `"], h2c: true}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := start(t, proxy.Config{}, parse(t, table+"\nrules: [{name: ws, path: /, methods: [GET], websocket: true, upstream: s, limits: {time: 50ms}}]"))
+			g := start(t, proxy.Config{TLS: trust}, parse(t, table+"\nrules: [{name: ws, path: /, methods: [GET], websocket: true, upstream: s, limits: {time: 50ms}}]"))
 			end := g.sessions()
 			conn, res, err := websocket.Dial(t.Context(), g.URL, &websocket.DialOptions{Subprotocols: []string{"echo"}}) //nolint:bodyclose // the library has closed it
 			if err != nil {

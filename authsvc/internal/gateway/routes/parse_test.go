@@ -1,6 +1,8 @@
 package routes_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
@@ -106,4 +108,35 @@ func TestMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzParse: whatever is taken for a table serves every rule that it names.
+func FuzzParse(f *testing.F) {
+	const up = "upstreams: {s: {urls: [\"http://h:1\"]}}\nrules:\n"
+	f.Add([]byte(up + "- {name: n, path: /, methods: [GET], upstream: s}\n"))
+	f.Add([]byte(up + "- {name: n, host: \"*.a.b\", path: /x/y, exact: true, methods: [GET, POST], upstream: s}\n- {name: m, path: /x, methods: [PUT], upstream: s}\n"))
+	f.Add([]byte(up + "- {name: n, host: a, path: /ö, methods: [GET], upstream: s, limits: {body: 1KiB, time: 3s}, rate: {requests: 1, per: 1s}}\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		table, err := routes.Parse("f", text)
+		if err != nil {
+			return
+		}
+		for _, r := range table.Rules() {
+			for _, method := range r.Methods {
+				host := strings.Replace(r.Host, "*", "x", 1)
+				got, _ := table.Match(host, method, r.Path)
+				// A host, or an exact path, that has rules of its own hides it.
+				if got == nil && !hidden(table, r) {
+					t.Errorf("%s %s%s: got no rule, want %s", method, host, r.Path, r.Name)
+				}
+			}
+		}
+	})
+}
+
+// hidden reports whether another rule may stand before r.
+func hidden(table *routes.Table, r *routes.Rule) bool {
+	return slices.ContainsFunc(table.Rules(), func(other *routes.Rule) bool {
+		return other != r && (other.Host != r.Host || other.Exact && !r.Exact && other.Path == r.Path)
+	})
 }
