@@ -170,16 +170,18 @@ type KeyPublished struct {
 	Alg string `json:"alg" validate:"oneof=EdDSA ES256 RS256"`
 }
 
-// KeyActivated says that new tokens are signed with the key.
+// KeyActivated says that new tokens are signed with the key; HS256 is a shared
+// secret, which is never published.
 type KeyActivated struct {
 	KID string `json:"kid" validate:"required,max=64"`
-	Alg string `json:"alg" validate:"oneof=EdDSA ES256 RS256"`
+	Alg string `json:"alg" validate:"oneof=EdDSA ES256 RS256 HS256"`
 }
 
 // KeyRetired says that a key has left the JWKS: no token signed with it is alive.
+// Of a shared secret (HS256) it says that the auth service no longer knows it.
 type KeyRetired struct {
 	KID string `json:"kid" validate:"required,max=64"`
-	Alg string `json:"alg" validate:"oneof=EdDSA ES256 RS256"`
+	Alg string `json:"alg" validate:"oneof=EdDSA ES256 RS256 HS256"`
 }
 
 // KeyRevoked says that a key was killed: its tokens are refused from now on.

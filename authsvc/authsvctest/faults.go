@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/authbus/authbus/authsvc/internal/authority"
+	"github.com/authbus/authbus/authsvc/internal/node"
 	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/events"
 )
@@ -55,6 +56,21 @@ func (s *Server) Restart(t testing.TB, meanwhile func()) {
 	}
 	s.start(t)
 	s.adminOnce = sync.Once{}
+}
+
+// SignWith restarts the whole service so that it signs with the shared secret and
+// also accepts the previous one; both empty means with key pairs. They are as in
+// [Config].
+func (s *Server) SignWith(t testing.TB, secret, previous string) {
+	t.Helper()
+	s.Restart(t, func() { s.sign(secret, previous) })
+}
+
+func (s *Server) sign(secret, previous string) {
+	s.config.Signing, s.config.Secret, s.config.PreviousSecret = "", secret, previous
+	if secret != "" {
+		s.config.Signing = node.SharedSecret
+	}
 }
 
 // Backup is a copy of the database at one time.

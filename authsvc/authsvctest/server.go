@@ -35,6 +35,10 @@ type Config struct {
 	Audiences []string
 	// AccessLifetime and RefreshGrace are as in `authsvc serve`.
 	AccessLifetime, RefreshGrace time.Duration
+	// SharedSecret signs tokens in place of a key pair, and PreviousSharedSecret is
+	// accepted as well: both as in AUTHSVC_SECRET and AUTHSVC_PREVIOUS_SECRET, see
+	// token.ParseSecret. [Server.SignWith] changes them.
+	SharedSecret, PreviousSharedSecret string
 	// Log takes what the service logs; nil discards it.
 	Log *slog.Logger
 }
@@ -67,6 +71,7 @@ func Start(t testing.TB, c Config) *Server {
 		Embedded:  &node.Embedded{Dir: filepath.Join(s.dir, "nats"), Listen: "127.0.0.1:0", SyncInterval: time.Minute},
 		Audiences: c.Audiences, AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace, Log: c.Log,
 	}
+	s.sign(c.SharedSecret, c.PreviousSharedSecret)
 	s.start(t)
 	t.Cleanup(func() {
 		if err := s.node.Close(); err != nil {

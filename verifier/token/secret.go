@@ -77,7 +77,11 @@ func ParseSecret(text string) (Secret, error) {
 		// The decoder's own words would quote a part of the secret.
 		return Secret{}, errors.New("shared secret is not base64: `openssl rand -base64 32` makes one")
 	}
-	return NewSecret(b)
+	s, err := NewSecret(b)
+	if err == nil && isWords(text) {
+		return Secret{}, errors.New("shared secret reads like words: base64 of random bytes is expected")
+	}
+	return s, err
 }
 
 // ID is the kid of the tokens that the secret signs. It follows from the secret

@@ -54,9 +54,8 @@ var (
 	errExampleSecret = errors.New("is an example that a standard publishes")
 )
 
-// checkSecretText says why text is no base64 of a secret, as far as the text
-// itself tells. Base64 of 32 random bytes lacks all capital letters, or all small
-// ones, with a chance of 2·10^-10 each.
+// checkSecretText says why text cannot be the base64 of a secret, where that can be
+// recognised.
 func checkSecretText(text string) error {
 	switch {
 	case text == "":
@@ -67,10 +66,6 @@ func checkSecretText(text string) error {
 		return errDefaultSecret
 	case strings.Trim(text, "0123456789abcdef") == "" || strings.Trim(text, "0123456789ABCDEF") == "":
 		return errors.New("is hexadecimal or a number: base64 is expected")
-	case len(text) < base64.RawStdEncoding.EncodedLen(minSecret):
-		return nil // its bytes will be too few
-	case !strings.ContainsAny(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), !strings.ContainsAny(text, "abcdefghijklmnopqrstuvwxyz"), isWords(text):
-		return errors.New("reads like words: base64 of random bytes is expected")
 	}
 	return nil
 }
@@ -187,11 +182,15 @@ func steps(b []byte) []byte {
 	return d
 }
 
-// isWords reports whether text, in the alphabet of base64, is 2^34 times likelier
-// as English words, with some capitals, digits and separators, than as base64 of
-// random bytes. By Markov's inequality that happens to the latter with a chance
-// of at most 2^-34, or 6·10^-11.
+// isWords reports whether text, in the alphabet of base64, has no capital letter or
+// no small one, which happens to base64 of 32 random bytes with a chance of
+// 2·10^-10 each; or whether it is 2^34 times likelier as English words, with some
+// capitals, digits and separators, than as base64 of random bytes. By Markov's
+// inequality that happens to the latter with a chance of at most 2^-34, or 6·10^-11.
 func isWords(text string) bool {
+	if !strings.ContainsAny(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") || !strings.ContainsAny(text, "abcdefghijklmnopqrstuvwxyz") {
+		return true
+	}
 	const limit = 34 // bits
 	// How often each letter, a to z, is used in English text.
 	letters := [26]float64{

@@ -46,6 +46,12 @@ const (
 	CodeInvalidBootstrapSecret Code = "invalid_bootstrap_secret"
 	// CodeAdminExists means that there is an admin already.
 	CodeAdminExists Code = "admin_exists"
+	// CodeCannotMint means that the secret that signs tokens has been killed and
+	// not been replaced yet.
+	CodeCannotMint Code = "cannot_mint"
+	// CodeSharedSecret means that the key cannot be rotated here, because it is a
+	// secret that the verifiers have to be given too.
+	CodeSharedSecret Code = "shared_secret"
 )
 
 // Error is a refusal. Code and Message are for the caller; Reason and Err are not.

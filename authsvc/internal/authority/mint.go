@@ -2,8 +2,11 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/keyring"
 	"github.com/authbus/authbus/authsvc/internal/store"
 	"github.com/authbus/authbus/verifier/token"
 )
@@ -22,6 +25,9 @@ type grant struct {
 // is either committed before it, and then tx has seen the session dead, or after
 // it, and then its number is greater.
 func (a *Authority) mint(tx *store.Tx, s store.Session, account store.Account, refresh Secret) (grant, error) {
+	if err := a.keys.MayMint(tx); err != nil {
+		return grant{}, mintError(err)
+	}
 	head := tx.Head()
 	issued := tx.Now().Unix()
 	// A token never outlives its session.
@@ -40,6 +46,18 @@ func (a *Authority) mint(tx *store.Tx, s store.Session, account store.Account, r
 	}, nil
 }
 
+// mintError turns the death of the shared secret into a refusal. It comes before
+// anything is committed, so that nobody's refresh token is used up meanwhile.
+func mintError(err error) error {
+	if errors.Is(err, keyring.ErrKilledSecret) {
+		return &Error{
+			Code: CodeCannotMint, Message: "no token can be given until the operator has replaced the secret that signs them",
+			RetryAfter: time.Minute, Reason: "killed_secret", Err: err,
+		}
+	}
+	return err
+}
+
 // issue signs what a committed transaction has granted.
 func (a *Authority) issue(ctx context.Context, g grant) (*Tokens, error) {
 	if g.keysVersion > a.keys.Version() {
@@ -49,7 +67,7 @@ func (a *Authority) issue(ctx context.Context, g grant) (*Tokens, error) {
 	}
 	raw, err := a.keys.SignToken(g.claims)
 	if err != nil {
-		return nil, fmt.Errorf("minting an access token: %w", err)
+		return nil, fmt.Errorf("minting an access token: %w", mintError(err))
 	}
 	return &Tokens{
 		TokenType: "Bearer", AccessToken: Secret(raw), RefreshToken: g.refresh,

@@ -150,12 +150,16 @@ func (a *Authority) Keys(ctx context.Context, actor *token.Claims) ([]keyring.In
 }
 
 // RotateKey publishes a new key that will sign after the overlap. Where one is on
-// its way already, that one is the answer.
+// its way already, that one is the answer. It is CodeSharedSecret where a shared
+// secret signs.
 func (a *Authority) RotateKey(ctx context.Context, actor *token.Claims) (keyring.Info, error) {
 	if err := a.CheckAdmin(actor); err != nil {
 		return keyring.Info{}, err
 	}
 	info, err := a.keys.Rotate(ctx)
+	if errors.Is(err, keyring.ErrNotRotated) {
+		return keyring.Info{}, &Error{Code: CodeSharedSecret, Message: err.Error()}
+	}
 	if err != nil {
 		return keyring.Info{}, err
 	}
@@ -164,7 +168,8 @@ func (a *Authority) RotateKey(ctx context.Context, actor *token.Claims) (keyring
 }
 
 // KillKey revokes a key: every token that it signed dies. If it was the active
-// one, a new key signs from now on. It is CodeNotFound for a kid that there never was.
+// one, a new key signs from now on, and nothing does where it was a shared secret.
+// It is CodeNotFound for a kid that there never was.
 func (a *Authority) KillKey(ctx context.Context, actor *token.Claims, kid, reason string) (Ack, error) {
 	if err := errors.Join(a.CheckAdmin(actor), checkReason(reason)); err != nil {
 		return Ack{}, err

@@ -54,10 +54,14 @@ func (e environment) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 const variablePrefix = "AUTHSVC_"
 
 // variable names the environment variable of a flag: AUTHSVC_ and the flag's own
-// name in capitals.
+// name in capitals, or what its tag says where two commands mean different things
+// by one name.
 func variable(flag *kong.Flag) string {
 	if flag.Name == "help" {
 		return ""
+	}
+	if name := flag.Tag.Get("variable"); name != "" {
+		return name
 	}
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }

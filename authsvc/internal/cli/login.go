@@ -83,7 +83,7 @@ type bootstrapCmd struct {
 	passwordFlags
 	Username   string `help:"User name of the first admin." required:"" placeholder:"NAME"`
 	Email      string `help:"E-mail address of the first admin." required:"" placeholder:"ADDRESS"`
-	SecretFile string `help:"Read the one-time secret from the first line of this file; asked for where it is missing." type:"path" placeholder:"FILE"`
+	SecretFile string `help:"Read the one-time secret from the first line of this file; asked for where it is missing." type:"path" placeholder:"FILE" variable:"AUTHSVC_BOOTSTRAP_SECRET_FILE"`
 }
 
 func (cmd *bootstrapCmd) Run(ctx context.Context, t *terminal, r *remote) error {

@@ -23,7 +23,12 @@ type serveCmd struct {
 
 	MasterKeyFile string `help:"File with the key that seals the signing keys; created if it is missing."`
 	MasterKey     string `help:"The same key as text, for the environment: arguments are visible to others."`
-	Signing       string `enum:"EdDSA,ES256,RS256" default:"EdDSA" help:"Algorithm of access tokens."`
+	Signing       string `enum:"EdDSA,ES256,RS256,shared-secret" default:"EdDSA" help:"Algorithm of access tokens; with shared-secret (HS256) every verifier can mint tokens."`
+
+	SecretFile         string `help:"File with the shared secret: at least 32 random bytes in base64, readable by its owner only."`
+	Secret             string `help:"The same secret as text, for the environment: arguments are visible to others."`
+	PreviousSecretFile string `help:"File with a second shared secret whose tokens are good as well, while one replaces the other."`
+	PreviousSecret     string `help:"The same secret as text, for the environment."`
 
 	KeyOverlap  time.Duration `default:"2m" help:"How long a new signing key is published before it signs."`
 	KeyRotation time.Duration `default:"720h" help:"How long a signing key signs."`
@@ -75,6 +80,7 @@ func (c *serveCmd) config(log *slog.Logger) node.Config {
 		Listen: c.Listen, Issuer: c.Issuer, DatabaseURL: c.DatabaseURL,
 		NATSURL: c.NATSURL, PublisherCredentials: c.PublisherCredentials, AnswererCredentials: c.AnswererCredentials,
 		Replicas: c.StreamReplicas, MasterKey: c.MasterKey, MasterKeyFile: c.MasterKeyFile, Signing: c.Signing,
+		Secret: c.Secret, SecretFile: c.SecretFile, PreviousSecret: c.PreviousSecret, PreviousSecretFile: c.PreviousSecretFile,
 		KeyOverlap: c.KeyOverlap, KeyRotation: c.KeyRotation, Audiences: c.Audiences,
 		AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace,
 		SessionIdle: c.SessionIdle, SessionAbsolute: c.SessionAbsolute, MaxSessions: c.MaxSessions,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -41,16 +42,16 @@ type serving struct {
 }
 
 // serve runs `authsvc serve` with everything from the environment.
-func serve(t *testing.T, dir, natsURL string) *serving {
+func serve(t *testing.T, dir, natsURL string, more ...string) *serving {
 	t.Helper()
 	address := freeAddresses(t, 1)[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &serving{url: "http://" + address, stop: cancel, status: make(chan int, 1)}
-	env := []string{
+	env := append([]string{
 		"AUTHSVC_LISTEN=" + address, "AUTHSVC_NATS_URL=" + natsURL,
 		"AUTHSVC_DATABASE_URL=sqlite:" + filepath.Join(dir, "auth.db"),
 		"AUTHSVC_MASTER_KEY_FILE=" + filepath.Join(dir, "master.key"),
-	}
+	}, more...)
 	go func() { s.status <- Run(ctx, []string{"serve"}, strings.NewReader(""), &s.stdout, &s.stderr, env) }()
 	return s
 }
@@ -121,6 +122,74 @@ func TestServeEndsWhileItWaitsForTheBus(t *testing.T) {
 	s.end(t)
 }
 
+// goodSecret and otherSecret are good for nothing but these tests.
+const (
+	goodSecret  = "bSVuzW1FVmWUbkxcHCGUX7xYTDe6Cd8GIsGJ8iODVuQ="
+	otherSecret = "kHFhP2YWv1cIfm1vGiAyOyNHQyi2sWBMYFWQu0gLbqE="
+)
+
+// TestServeRefusesSecrets by their strength; the reasons are the token package's.
+func TestServeRefusesSecrets(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, tc := range []struct {
+		name string
+		env  []string
+		want string
+	}{
+		{"short", []string{"AUTHSVC_SECRET=c2hvcnQgYW5kIHdlYWs="}, "Secret: shared secret is 14 bytes long: at least 32"},
+		{"a default", []string{"AUTHSVC_SECRET=changemechangemechangemechangeme"}, "Secret: shared secret is a known default"},
+		{"one byte", []string{"AUTHSVC_SECRET=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, "Secret: shared secret is one byte repeated"},
+		{"low entropy", []string{"AUTHSVC_SECRET=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}, "Secret: shared secret has low entropy"},
+		{"two at once", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_SECRET_FILE=" + file("both", goodSecret, 0o600)}, "Secret: exactly one of"},
+		{"a file that others may read", []string{"AUTHSVC_SECRET_FILE=" + file("open", goodSecret, 0o644)}, "others may read"},
+		{"no file", []string{"AUTHSVC_SECRET_FILE=" + filepath.Join(dir, "absent")}, "absent"},
+		{"a weak previous one", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_PREVIOUS_SECRET=secret"}, "PreviousSecret: shared secret is a known default"},
+		{"the same twice", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_PREVIOUS_SECRET_FILE=" + file("same", goodSecret+"\n", 0o600)}, "PreviousSecret: must differ"},
+		{"two previous ones", []string{
+			"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_PREVIOUS_SECRET=" + otherSecret, "AUTHSVC_PREVIOUS_SECRET_FILE=" + file("other", otherSecret, 0o600),
+		}, "PreviousSecret: at most one of"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			env := append([]string{
+				"AUTHSVC_SIGNING=shared-secret", "AUTHSVC_LISTEN=127.0.0.1:0", "AUTHSVC_NATS_URL=nats://127.0.0.1:1",
+				"AUTHSVC_DATABASE_URL=sqlite:" + filepath.Join(dir, "auth.db"), "AUTHSVC_MASTER_KEY_FILE=" + filepath.Join(dir, "master.key"),
+			}, tc.env...)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			var stdout, stderr bytes.Buffer
+			status := Run(ctx, []string{"serve"}, strings.NewReader(""), &stdout, &stderr, env)
+			if text := stderr.String(); status != exitFailed || !strings.Contains(text, tc.want) || strings.Contains(text, goodSecret[:20]) {
+				t.Errorf("status %d with %q, want %d and mention of %q, and no secret", status, text, exitFailed, tc.want)
+			}
+		})
+	}
+}
+
+// TestServeWarnsOfASharedSecret, and does not show it.
+func TestServeWarnsOfASharedSecret(t *testing.T) {
+	broker := eventstest.NewBroker(t)
+	broker.Stop()
+	s := serve(t, t.TempDir(), broker.URL(), "AUTHSVC_SIGNING=shared-secret", "AUTHSVC_SECRET="+goodSecret, "AUTHSVC_PREVIOUS_SECRET="+otherSecret)
+	s.await(t, "serving", func() bool { return strings.Contains(s.stderr.String(), `"serving"`) })
+	s.end(t)
+	text := s.stderr.String()
+	if !strings.Contains(text, "can mint tokens for everyone") || !strings.Contains(text, `"kid":"hs_`) {
+		t.Errorf("no warning in %s", text)
+	}
+	for _, secret := range []string{goodSecret, otherSecret} {
+		if strings.Contains(text, secret[:10]) {
+			t.Errorf("the log holds the secret: %s", text)
+		}
+	}
+}
+
 func TestServeRefuses(t *testing.T) {
 	dir := t.TempDir()
 	good := map[string]string{
@@ -137,6 +206,10 @@ func TestServeRefuses(t *testing.T) {
 		{"no master key", "AUTHSVC_MASTER_KEY_FILE", "", "MasterKey", exitFailed},
 		{"a variable that nobody knows", "AUTHSVC_LISTEM", "127.0.0.1:0", "AUTHSVC_LISTEM", exitUsage},
 		{"an unknown algorithm", "AUTHSVC_SIGNING", "HS256", "--signing", exitUsage},
+		{"a shared secret that is not given", "AUTHSVC_SIGNING", "shared-secret", "Secret: exactly one of", exitFailed},
+		{"a shared secret that is not asked for", "AUTHSVC_SECRET", goodSecret, "Secret: only goes with Signing shared-secret", exitFailed},
+		{"a file of a shared secret that is not asked for", "AUTHSVC_SECRET_FILE", "secret", "Secret: only goes with Signing shared-secret", exitFailed},
+		{"a previous secret that is not asked for", "AUTHSVC_PREVIOUS_SECRET", goodSecret, "PreviousSecret: only goes with", exitFailed},
 		{"a duration without a unit", "AUTHSVC_ACCESS_LIFETIME", "600", "--access-lifetime", exitUsage},
 		{"a lifetime above an hour", "AUTHSVC_ACCESS_LIFETIME", "2h", "AccessLifetime", exitFailed},
 		{"an unknown log level", "AUTHSVC_LOG_LEVEL", "LOUD", "--log-level", exitUsage},

@@ -29,6 +29,8 @@ var statuses = map[authority.Code]int{
 	authority.CodeInvalidBootstrapSecret:     http.StatusUnauthorized,
 	authority.CodeAdminExists:                http.StatusConflict,
 	authority.CodeTokenNotYours:              http.StatusForbidden,
+	authority.CodeCannotMint:                 http.StatusServiceUnavailable,
+	authority.CodeSharedSecret:               http.StatusConflict,
 }
 
 // domainProblem returns the problem that a domain error is, or nil for an error

@@ -21,6 +21,10 @@ type Config struct {
 	// Algorithm signs access tokens: EdDSA (default), ES256 or RS256 (3072 bits).
 	// Where it is not that of the active key, Open starts a rotation.
 	Algorithm string
+	// Secret signs access tokens in place of the keys of the database (HS256), and
+	// none of those is published then. Every replica must have the same. With a
+	// PreviousSecret, its tokens are good as well.
+	Secret, PreviousSecret token.Secret
 	// Overlap is how long a new key is published before it signs. Default 2 min.
 	Overlap time.Duration
 	// RotateEvery is how long a key signs before another takes over. Default 30 days.
@@ -34,7 +38,7 @@ type Config struct {
 func (c Config) alg() token.Alg { return token.Alg(c.Algorithm) }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Algorithm == "" {
+	if c.Algorithm == "" && !c.shared() {
 		c.Algorithm = string(token.AlgEdDSA)
 	}
 	if c.Overlap == 0 {
@@ -61,7 +65,13 @@ func (c Config) check() error {
 		return errors.New("field Issuer: is required")
 	case c.Master == MasterKey{}:
 		return errors.New("field Master: is required")
-	case c.alg() != token.AlgEdDSA && c.alg() != token.AlgES256 && c.alg() != token.AlgRS256:
+	case !c.shared() && !c.PreviousSecret.IsZero():
+		return errors.New("field PreviousSecret: needs Secret")
+	case c.shared() && c.Secret.ID() == c.PreviousSecret.ID():
+		return errors.New("field PreviousSecret: must differ from Secret")
+	case c.shared() && c.Algorithm != "":
+		return fmt.Errorf("field Algorithm: cannot be combined with Secret: %w", token.ErrMixed)
+	case !c.shared() && c.alg() != token.AlgEdDSA && c.alg() != token.AlgES256 && c.alg() != token.AlgRS256:
 		return fmt.Errorf("field Algorithm: %q is not EdDSA, ES256 or RS256", c.Algorithm)
 	case c.Overlap < 0:
 		return fmt.Errorf("field Overlap: %v is negative", c.Overlap)

@@ -27,6 +27,21 @@
 // transaction. Several replicas may run the schedule at once: the first one
 // carries a step out, and the others find nothing to do.
 //
+// # Shared secrets
+//
+// With [Config.Secret] tokens are signed with a secret that every verifier has
+// too. No key pair is made, published or used for tokens then; those that are
+// there are suspended, and as they were once there is no secret any longer. The
+// database holds no secret, only the kids of those there were, so that one that
+// was killed is refused for good: [Open] fails with [ErrKilledSecret], and nothing
+// is signed where it happens later. The feed is signed as ever.
+//
+// All replicas must be given the same secrets. One that has others refuses the
+// tokens of the rest, and its tokens are refused by all verifiers but those that
+// were given the same; it changes nothing for the rest. To replace a secret
+// without a gap, start every replica with the new one as the previous one, which
+// makes it accepted, and only then with the two in their order.
+//
 // # At rest
 //
 // Private keys are sealed with AES-256-GCM under the master key, bound to their

@@ -59,13 +59,19 @@ func (k *Keyring) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := k.config.checkKnown(rows); err != nil {
+		return err
+	}
+	if err := k.adopt(ctx, rows); err != nil {
+		return err
+	}
 	if _, err := k.advance(ctx, rows); err != nil {
 		return err
 	}
 	if err := k.Reload(ctx); err != nil {
 		return err
 	}
-	if k.ring.Load().alg != k.config.alg() {
+	if !k.config.shared() && k.ring.Load().alg != k.config.alg() {
 		_, err = k.Rotate(ctx)
 	}
 	return err
@@ -103,7 +109,7 @@ func (k *Keyring) addFeedKey(ctx context.Context) error {
 // reports whether anything was.
 func (k *Keyring) advance(ctx context.Context, rows []store.SigningKey) (bool, error) {
 	p := k.config.due(rows, time.Now())
-	if p.empty() {
+	if p.empty() || k.config.shared() {
 		return false, nil
 	}
 	var fresh store.SigningKey
@@ -184,7 +190,7 @@ func (k *Keyring) Reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading signing keys: %w", err)
 	}
-	next, err := newRing(k.config.Master, version, rows)
+	next, err := newRing(k.config, version, rows)
 	if err != nil {
 		return fmt.Errorf("loading signing keys: %w", err)
 	}
@@ -217,15 +223,22 @@ func (k *Keyring) Version() uint64 { return k.ring.Load().version }
 // JWKS returns the published keys as a JWK Set (RFC 7517 §5). Do not change it.
 func (k *Keyring) JWKS() json.RawMessage { return k.ring.Load().jwks }
 
-// KeySet returns the published keys.
+// KeySet returns the published keys, or the shared secrets that are alive.
 func (k *Keyring) KeySet() *token.KeySet { return k.ring.Load().set }
 
 // FeedKeys returns the public keys of the feed.
 func (k *Keyring) FeedKeys() []events.FeedKey { return slices.Clone(k.ring.Load().feedPublics) }
 
-// SignToken signs an access token with the active key.
+// SignToken signs an access token with the active key, or with the shared secret:
+// then the error is [ErrKilledSecret] where that is dead.
 func (k *Keyring) SignToken(c token.Claims) (string, error) {
 	r := k.ring.Load()
+	if !r.secret.IsZero() {
+		if err := k.config.checkKilled(r.rows); err != nil {
+			return "", err
+		}
+		return token.SignWithSecret(c, r.secret)
+	}
 	return token.Sign(c, r.kid, r.alg, r.signer)
 }
 

@@ -22,6 +22,7 @@ type ring struct {
 	kid    string // of the key that signs tokens
 	alg    token.Alg
 	signer crypto.Signer
+	secret token.Secret // signs in place of signer where it is not zero
 
 	feedKID     string
 	feed        ed25519.PrivateKey
@@ -29,12 +30,17 @@ type ring struct {
 }
 
 // newRing opens the keys of the database.
-func newRing(m MasterKey, version uint64, rows []store.SigningKey) (*ring, error) {
+func newRing(c Config, version uint64, rows []store.SigningKey) (*ring, error) {
 	r := &ring{version: version, rows: rows}
-	if err := r.addTokenKeys(m); err != nil {
-		return nil, err
+	err := r.addFeedKey(c.Master)
+	switch {
+	case err != nil:
+	case c.shared():
+		err = r.addSecrets(c)
+	default:
+		err = r.addTokenKeys(c.Master)
 	}
-	if err := r.addFeedKey(m); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return r, nil

@@ -15,6 +15,9 @@ const (
 	stateRetiring  = "retiring"  // signs no more, but tokens of it may be alive
 	stateRetired   = "retired"
 	stateKilled    = "killed"
+	// Of a service that signs with shared secrets, or did:
+	stateAccepted  = "accepted"  // a secret that does not sign, and whose tokens are good
+	stateSuspended = "suspended" // a key pair, out of force as long as secrets are in it
 )
 
 func stateOf(k store.SigningKey) string {
@@ -24,12 +27,12 @@ func stateOf(k store.SigningKey) string {
 	return string(k.State)
 }
 
-// tokenKeys returns the keys for tokens that are in one of the states.
+// tokenKeys returns the key pairs for tokens that are in one of the states.
 func tokenKeys(keys []store.SigningKey, states ...string) []store.SigningKey {
 	var found []store.SigningKey
 	for _, k := range keys {
 		for _, state := range states {
-			if k.Purpose == store.KeyForTokens && stateOf(k) == state {
+			if k.Purpose == store.KeyForTokens && !isSecret(k) && stateOf(k) == state {
 				found = append(found, k)
 			}
 		}

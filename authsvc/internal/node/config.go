@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/node/broker"
+	"github.com/authbus/authbus/verifier/token"
 )
 
 // Config configures a Node. The zero value of each field is its default.
@@ -37,8 +38,16 @@ type Config struct {
 	// MasterKey is the key that seals the signing keys, as text, and MasterKeyFile
 	// a file with it, which is created if it is missing. Exactly one is required.
 	MasterKey, MasterKeyFile string
-	// Signing is EdDSA (default), ES256 or RS256.
+	// Signing is EdDSA (default), ES256, RS256 or SharedSecret.
 	Signing string
+	// Secret is the secret that SharedSecret signs with, as token.ParseSecret takes
+	// it, and SecretFile a file with it. Exactly one is required with it, and
+	// refused without. Every replica and every verifier must have the same.
+	Secret, SecretFile string
+	// PreviousSecret or PreviousSecretFile is a second one, whose tokens are good
+	// as well: the one before, or the one to come.
+	PreviousSecret, PreviousSecretFile string
+	secret, previousSecret             token.Secret // read
 	// KeyOverlap is how long a new key is published before it signs, and
 	// KeyRotation how long it signs; defaults 2 min and 30 days.
 	KeyOverlap, KeyRotation time.Duration
@@ -88,13 +97,14 @@ func (c *Config) normalize() error {
 	check(c.DatabaseURL != "", "DatabaseURL", "is required")
 	check(c.buses() == 1, "NATSURL", "exactly one of NATSURL, Embedded and Broker is required")
 	check((c.MasterKey == "") != (c.MasterKeyFile == ""), "MasterKey", "exactly one of MasterKey and MasterKeyFile is required")
+	c.checkSecrets(check)
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
 	check(c.Issuer == "" || strings.HasPrefix(c.Issuer, "https://") || strings.HasPrefix(c.Issuer, "http://"),
 		"Issuer", "must be an http or https URL")
 	c.Issuer = strings.TrimSuffix(c.Issuer, "/")
 	var err error
 	c.proxies, err = parseProxies(c.TrustedProxies)
-	return errors.Join(append(wrong, err)...)
+	return errors.Join(append(wrong, err, c.readSecrets())...)
 }
 
 // buses counts the ways to the bus that are given.

@@ -98,10 +98,7 @@ func (n *Node) openKeys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the master key: %w", err)
 	}
-	n.keys, err = keyring.Open(ctx, n.db, keyring.Config{
-		Issuer: n.config.Issuer, Master: master, Algorithm: n.config.Signing,
-		Overlap: n.config.KeyOverlap, RotateEvery: n.config.KeyRotation, Logger: n.config.Log,
-	})
+	n.keys, err = keyring.Open(ctx, n.db, n.config.keyring(master))
 	if err != nil {
 		return fmt.Errorf("opening the signing keys: %w", err)
 	}

@@ -42,6 +42,14 @@ func TestStartRefuses(t *testing.T) {
 		{"two master keys", "MasterKey", func(c *node.Config) { c.MasterKey = "x" }},
 		{"a master key that is too short", "master key", func(c *node.Config) { c.MasterKeyFile, c.MasterKey = "", "c2hvcnQ" }},
 		{"an unknown algorithm", "HS256", func(c *node.Config) { c.Signing = "HS256" }},
+		{"a secret without the mode", "Secret: only goes with", func(c *node.Config) { c.Secret = goodSecret }},
+		{"the mode without a secret", "Secret: exactly one of", func(c *node.Config) { c.Signing = node.SharedSecret }},
+		{"only a previous secret", "Secret: exactly one of", func(c *node.Config) { c.Signing, c.PreviousSecret = node.SharedSecret, goodSecret }},
+		{"a weak secret", "Secret: shared secret is a known default", func(c *node.Config) { c.Signing, c.Secret = node.SharedSecret, "secret" }},
+		{"an absent file of a secret", "Secret: opening", func(c *node.Config) { c.Signing, c.SecretFile = node.SharedSecret, "/nowhere/secret" }},
+		{"the same secret twice", "PreviousSecret: must differ", func(c *node.Config) {
+			c.Signing, c.Secret, c.PreviousSecret = node.SharedSecret, goodSecret, goodSecret
+		}},
 		{"an issuer that is no URL", "Issuer", func(c *node.Config) { c.Issuer = "auth" }},
 		{"an issuer with a query", "Issuer", func(c *node.Config) { c.Issuer = "https://auth.test/?x=1" }},
 		{"an audience with a space", "Audiences", func(c *node.Config) { c.Audiences = []string{"or ders"} }},

@@ -1,0 +1,225 @@
+package keyring
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+
+	"github.com/authbus/authbus/authsvc/internal/store"
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier/token"
+)
+
+// Errors of a keyring that signs with a shared secret.
+var (
+	// ErrKilledSecret is returned where the shared secret has been killed: nothing
+	// can be signed until another is configured.
+	ErrKilledSecret = errors.New("the shared secret has been killed: configure another one, at the auth service and at every verifier")
+	// ErrNotRotated is returned where a shared secret was to be rotated here.
+	ErrNotRotated = errors.New("a shared secret is not rotated here: it is replaced in the configuration of the auth service and of every verifier")
+)
+
+func (c Config) shared() bool { return !c.Secret.IsZero() }
+
+// secretRows returns the rows of shared secrets. They hold no secret: a row is
+// there so that one that was killed stays dead for good.
+func secretRows(rows []store.SigningKey) []store.SigningKey {
+	var found []store.SigningKey
+	for _, row := range rows {
+		if isSecret(row) {
+			found = append(found, row)
+		}
+	}
+	return found
+}
+
+func isSecret(row store.SigningKey) bool { return row.Alg == string(token.AlgHS256) }
+
+// stateOfSecret is the state that the configuration gives the secret of that kid.
+func (c Config) stateOfSecret(kid string) store.KeyState {
+	switch kid {
+	case c.Secret.ID():
+		return store.KeyActive
+	case c.PreviousSecret.ID():
+		return store.KeyPublished
+	}
+	return store.KeyRetired
+}
+
+// adopt writes down which shared secrets are configured now. That changes the
+// version of the keys whenever the way of signing has changed, so that verifiers
+// look. The error is ErrKilledSecret where the current secret is dead.
+func (k *Keyring) adopt(ctx context.Context, rows []store.SigningKey) error {
+	if k.toAdopt(rows) {
+		err := k.db.Write(ctx, func(tx *store.Tx) (err error) {
+			if rows, err = tx.Keys(); err != nil {
+				return err
+			}
+			if rows, err = k.addSecrets(tx, rows); err != nil {
+				return err
+			}
+			for _, row := range secretRows(rows) {
+				if err := k.settle(tx, row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return k.config.checkKilled(rows) // after it was written down that it is dead
+}
+
+// toAdopt reports whether the rows say something else than the configuration.
+func (k *Keyring) toAdopt(rows []store.SigningKey) bool {
+	known := map[string]bool{}
+	for _, row := range secretRows(rows) {
+		known[row.KID] = true
+		if row.State != store.KeyKilled && row.State != k.config.stateOfSecret(row.KID) {
+			return true
+		}
+	}
+	for _, s := range k.config.secrets() {
+		if !known[s.ID()] {
+			return true
+		}
+	}
+	return false
+}
+
+// secrets returns those that are configured: the current one first.
+func (c Config) secrets() []token.Secret {
+	var all []token.Secret
+	for _, s := range []token.Secret{c.Secret, c.PreviousSecret} {
+		if !s.IsZero() {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// addSecrets adds the rows of secrets that are new here, and returns all rows. One
+// that the log has revoked by its kid already is dead from the beginning.
+func (k *Keyring) addSecrets(tx *store.Tx, rows []store.SigningKey) ([]store.SigningKey, error) {
+	for _, s := range k.config.secrets() {
+		if _, err := tx.Key(s.ID()); !errors.Is(err, store.ErrNotFound) {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		row := store.SigningKey{
+			KID: s.ID(), Purpose: store.KeyForTokens, Alg: string(token.AlgHS256), State: store.KeyRetired,
+			Public: []byte(s.ID()), // all that is public of it
+		}
+		found, err := tx.TokenRecords(events.TokenRef{KID: s.ID()})
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range found.Records {
+			if record.Scope == events.ScopeKey && record.ID == s.ID() {
+				row.State = store.KeyKilled
+			}
+		}
+		if err := tx.AddKey(row); err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// settle gives a secret's row the state that the configuration gives it.
+func (k *Keyring) settle(tx *store.Tx, row store.SigningKey) error {
+	state := k.config.stateOfSecret(row.KID)
+	if row.State == store.KeyKilled || row.State == state {
+		return nil
+	}
+	row.State = state
+	if state == store.KeyActive {
+		row.ActivateAt = tx.Now()
+	}
+	if err := tx.UpdateKey(row); err != nil {
+		return err
+	}
+	switch state {
+	case store.KeyActive:
+		return tx.Emit(k.config.Issuer, events.KeyActivated{KID: row.KID, Alg: row.Alg})
+	case store.KeyRetired:
+		return tx.Emit(k.config.Issuer, events.KeyRetired{KID: row.KID, Alg: row.Alg})
+	}
+	return nil
+}
+
+// checkKnown refuses a secret that is a public key here: an Ed25519 key is 32 bytes
+// that look random, and everybody knows them.
+func (c Config) checkKnown(rows []store.SigningKey) error {
+	for _, row := range rows {
+		if isSecret(row) {
+			continue
+		}
+		key, err := publicKey(row)
+		if err != nil {
+			return err
+		}
+		public, _ := key.Public.(ed25519.PublicKey)
+		if c.Secret.Is(public) || c.PreviousSecret.Is(public) {
+			return fmt.Errorf("the shared secret is the public key %s", row.KID)
+		}
+	}
+	return nil
+}
+
+// checkKilled refuses to sign with a secret that is dead.
+func (c Config) checkKilled(rows []store.SigningKey) error {
+	if c.shared() && killed(rows, c.Secret.ID()) {
+		return fmt.Errorf("secret %s: %w", c.Secret.ID(), ErrKilledSecret)
+	}
+	return nil
+}
+
+func killed(rows []store.SigningKey, kid string) bool {
+	for _, row := range rows {
+		if row.KID == kid && row.State == store.KeyKilled {
+			return true
+		}
+	}
+	return false
+}
+
+// MayMint reports, in the transaction that is about to grant a token, whether it
+// can be signed. It is nil or [ErrKilledSecret], unless the database fails.
+func (k *Keyring) MayMint(tx *store.Tx) error {
+	if !k.config.shared() {
+		return nil
+	}
+	r := k.ring.Load()
+	rows := r.rows
+	if tx.Head().KeysVersion != r.version {
+		var err error
+		if rows, err = tx.Keys(); err != nil {
+			return err
+		}
+	}
+	return k.config.checkKilled(rows)
+}
+
+// addSecrets makes the ring one of shared secrets: nothing of them is published,
+// and no public key for tokens is in it.
+func (r *ring) addSecrets(c Config) (err error) {
+	var alive []token.Secret
+	for _, s := range c.secrets() {
+		if !killed(r.rows, s.ID()) {
+			alive = append(alive, s)
+		}
+	}
+	r.secret, r.alg = c.Secret, token.AlgHS256
+	if r.set, err = token.NewSecretSet(alive...); err != nil {
+		return err
+	}
+	r.jwks, err = token.MarshalJWKS(nil)
+	return err
+}

@@ -1,0 +1,363 @@
+package keyring_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/keyring"
+	"github.com/authbus/authbus/authsvc/internal/store"
+	"github.com/authbus/authbus/authsvc/internal/store/storetest"
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier/token"
+)
+
+func secret(t *testing.T, name string) token.Secret {
+	t.Helper()
+	b := sha256.Sum256([]byte("a shared secret for tests: " + name))
+	s, err := token.NewSecret(b[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// sharing configures secrets by their names; previous may be empty.
+func sharing(t *testing.T, current, previous string) func(*keyring.Config) {
+	t.Helper()
+	return func(c *keyring.Config) {
+		c.Secret = secret(t, current)
+		if previous != "" {
+			c.PreviousSecret = secret(t, previous)
+		}
+	}
+}
+
+// sign signs a token, and returns it with the id of its key.
+func sign(t *testing.T, k *keyring.Keyring) string {
+	t.Helper()
+	raw, err := k.SignToken(someClaims())
+	if err != nil {
+		t.Fatalf("signing: %v", err)
+	}
+	return raw
+}
+
+func someClaims() token.Claims {
+	now := time.Now()
+	return token.Claims{
+		Issuer: issuer, Subject: "u_1", Audience: []string{"orders"}, ID: "t_1",
+		IssuedAt: now.Unix(), ExpiresAt: now.Add(10 * time.Minute).Unix(),
+	}
+}
+
+// accepts reports whether a keyring's own keys verify the token, and by which key.
+func accepts(k *keyring.Keyring, raw string) (kid string, ok bool) {
+	claims, err := token.Profile{Issuer: issuer, Audience: "orders"}.Verify(raw, k.KeySet(), time.Now())
+	if err != nil {
+		return "", false
+	}
+	return claims.KeyID, true
+}
+
+func mayMint(t *testing.T, k *keyring.Keyring, db *store.DB) error {
+	t.Helper()
+	return db.Write(t.Context(), k.MayMint)
+}
+
+func TestASharedSecretSigns(t *testing.T) {
+	db := storetest.SQLite(t)
+	k := open(t, db, sharing(t, "one", ""))
+	kid, ok := accepts(k, sign(t, k))
+	if !ok || kid != secret(t, "one").ID() {
+		t.Errorf("signed by %q", kid)
+	}
+	if string(k.JWKS()) != `{"keys":[]}` {
+		t.Errorf("published: %s", k.JWKS())
+	}
+	if len(k.FeedKeys()) != 1 || !events.VerifySignature(events.FeedKeys(k.FeedKeys()), k.SignFeed("s", []byte("x")), "s", []byte("x")) {
+		t.Error("the feed is not signed")
+	}
+	if err := mayMint(t, k, db); err != nil {
+		t.Error(err)
+	}
+	wantStates(t, k, "active")
+	wantEvents(t, db, events.TypeKeyActivated)
+	if _, err := k.Rotate(t.Context()); !errors.Is(err, keyring.ErrNotRotated) {
+		t.Errorf("rotating: %v", err)
+	}
+	again := open(t, db, sharing(t, "one", ""))
+	wantStates(t, again, "active")
+	wantEvents(t, db, events.TypeKeyActivated)
+	if again.Version() != k.Version() {
+		t.Error("opening it again changed something")
+	}
+}
+
+// TestTheDatabaseHoldsNoSecret in any form.
+func TestTheDatabaseHoldsNoSecret(t *testing.T) {
+	db := storetest.SQLite(t)
+	k := open(t, db, sharing(t, "one", "two"))
+	rows, err := db.Reader(t.Context()).Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if row.Alg == "HS256" && (row.SealedPrivate != nil || string(row.Public) != row.KID) {
+			t.Errorf("the row holds %q and %x", row.Public, row.SealedPrivate)
+		}
+	}
+	infos, err := k.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := json.Marshal(infos)
+	if err != nil || !strings.Contains(string(doc), "hs_") {
+		t.Errorf("%s, %v", doc, err)
+	}
+}
+
+// TestSecretsReplaceEachOther without a gap: the new one is accepted before it signs.
+func TestSecretsReplaceEachOther(t *testing.T) {
+	db := storetest.SQLite(t)
+	first := open(t, db, sharing(t, "old", ""))
+	old := sign(t, first)
+	prepared := open(t, db, sharing(t, "old", "new"))
+	swapped := open(t, db, sharing(t, "new", "old"))
+	young := sign(t, swapped)
+	for name, k := range map[string]*keyring.Keyring{"prepared": prepared, "swapped": swapped} {
+		for _, raw := range []string{old, young} {
+			if _, ok := accepts(k, raw); !ok {
+				t.Errorf("%s: a token is refused", name)
+			}
+		}
+	}
+	states := func(k *keyring.Keyring) map[string]string {
+		infos, err := k.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		byKID := map[string]string{}
+		for _, info := range infos {
+			byKID[info.KID] = info.State
+		}
+		return byKID
+	}
+	if got := states(swapped); got[secret(t, "new").ID()] != "active" || got[secret(t, "old").ID()] != "accepted" {
+		t.Errorf("states after the swap: %v", got)
+	}
+	if got := states(prepared); got[secret(t, "new").ID()] != "accepted" || got[secret(t, "old").ID()] != "active" {
+		t.Errorf("states of a replica before the swap: %v", got)
+	}
+	done := open(t, db, sharing(t, "new", ""))
+	if _, ok := accepts(done, old); ok {
+		t.Error("a token of the old secret is accepted after it has gone")
+	}
+	if got := states(done); got[secret(t, "old").ID()] != "retired" {
+		t.Errorf("states at the end: %v", got)
+	}
+}
+
+// TestAKilledSecretStaysDead: its tokens die, nothing is signed, and a restart is
+// refused until another one is configured, also after the record has expired.
+func TestAKilledSecretStaysDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := storetest.SQLite(t)
+		k, replica := open(t, db, sharing(t, "one", "two")), open(t, db, sharing(t, "one", "two"))
+		run(t, replica)
+		raw := sign(t, k)
+		kid := secret(t, "one").ID()
+		version := k.Version()
+		record, err := k.Kill(t.Context(), kid, "u_admin", "leaked")
+		if err != nil || record.Scope != events.ScopeKey || record.ID != kid {
+			t.Fatalf("%+v, %v", record, err)
+		}
+		// The replica does not know yet, and asks in the transaction.
+		if err := mayMint(t, replica, db); !errors.Is(err, keyring.ErrKilledSecret) {
+			t.Errorf("the replica may mint: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		for name, k := range map[string]*keyring.Keyring{"itself": k, "a replica": replica} {
+			if _, ok := accepts(k, raw); ok {
+				t.Errorf("%s accepts a token of the killed secret", name)
+			}
+			if raw, err := k.SignToken(someClaims()); raw != "" || !errors.Is(err, keyring.ErrKilledSecret) {
+				t.Errorf("%s signs with the killed secret: %v", name, err)
+			}
+			if err := mayMint(t, k, db); !errors.Is(err, keyring.ErrKilledSecret) {
+				t.Errorf("%s may mint: %v", name, err)
+			}
+		}
+		if k.Version() == version {
+			t.Error("verifiers are not told to look")
+		}
+		time.Sleep(3 * time.Hour)
+		_, err = keyring.Open(t.Context(), db, keyring.Config{Issuer: issuer, Master: master(t, 1), Secret: secret(t, "one")})
+		if !errors.Is(err, keyring.ErrKilledSecret) || !strings.Contains(err.Error(), kid) || !strings.Contains(err.Error(), "configure another") {
+			t.Errorf("opening with the killed secret: %v", err)
+		}
+		next := open(t, db, sharing(t, "three", "one"))
+		if _, ok := accepts(next, raw); ok {
+			t.Error("accepted as the previous one")
+		}
+		if kid, ok := accepts(next, sign(t, next)); !ok || kid != secret(t, "three").ID() {
+			t.Errorf("the next one does not sign: %q", kid)
+		}
+	})
+}
+
+// TestASecretRevokedBeforeItWasSeen is dead from the beginning, and stays so.
+func TestASecretRevokedBeforeItWasSeen(t *testing.T) {
+	db := storetest.SQLite(t)
+	open(t, db, nil)
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Revoke(events.ScopeKey, secret(t, "one").ID(), tx.Now().Add(time.Hour), "leaked", "u_admin")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = keyring.Open(t.Context(), db, keyring.Config{Issuer: issuer, Master: master(t, 1), Secret: secret(t, "one")})
+	if !errors.Is(err, keyring.ErrKilledSecret) {
+		t.Errorf("opening: %v", err)
+	}
+	rows, err := db.Reader(t.Context()).Keys()
+	if err != nil || !slices.ContainsFunc(rows, func(k store.SigningKey) bool {
+		return k.KID == secret(t, "one").ID() && k.State == store.KeyKilled
+	}) {
+		t.Errorf("not written down as killed: %v, %v", rows, err)
+	}
+}
+
+// TestFromKeyPairsToASecretAndBack leaves both as they were.
+func TestFromKeyPairsToASecretAndBack(t *testing.T) {
+	db := storetest.SQLite(t)
+	pairs := open(t, db, nil)
+	byPair := sign(t, pairs)
+	kid, _ := accepts(pairs, byPair)
+	before := pairs.Version()
+
+	shared := open(t, db, sharing(t, "one", ""))
+	bySecret := sign(t, shared)
+	if _, ok := accepts(shared, byPair); ok {
+		t.Error("a token of a key pair is accepted with a secret")
+	}
+	if shared.Version() == before {
+		t.Error("verifiers are not told to look")
+	}
+	wantStates(t, shared, "suspended", "active")
+	if record, err := shared.Kill(t.Context(), secret(t, "two").ID(), "u", "r"); !errors.Is(err, keyring.ErrUnknownKey) {
+		t.Errorf("killed a secret that was never here: %v, %v", record, err)
+	}
+
+	back := open(t, db, nil)
+	if got, ok := accepts(back, byPair); !ok || got != kid {
+		t.Error("the token of the key pair is not accepted any more")
+	}
+	if _, ok := accepts(back, bySecret); ok {
+		t.Error("a token of the secret is accepted with key pairs")
+	}
+	if got, _ := accepts(back, sign(t, back)); got != kid {
+		t.Errorf("signed by %s, want %s", got, kid)
+	}
+	wantStates(t, back, "active", "retired")
+	if back.Version() == shared.Version() {
+		t.Error("verifiers are not told to look")
+	}
+	// And once more, which has to be noticed as well.
+	if again := open(t, db, sharing(t, "one", "")); again.Version() == back.Version() {
+		t.Error("verifiers are not told to look the second time")
+	}
+}
+
+// TestASuspendedKeyPairCanBeKilled, and the next key pair is made only when it is needed.
+func TestASuspendedKeyPairCanBeKilled(t *testing.T) {
+	db := storetest.SQLite(t)
+	kid := signer(t, open(t, db, nil))
+	shared := open(t, db, sharing(t, "one", ""))
+	if _, err := shared.Kill(t.Context(), kid, "u_admin", "leaked"); err != nil {
+		t.Fatal(err)
+	}
+	wantStates(t, shared, "killed", "active")
+	if next := signer(t, open(t, db, nil)); next == kid {
+		t.Error("the killed key pair signs")
+	}
+	// A dead secret does not bring a key pair about either.
+	pairs := open(t, db, nil)
+	if _, err := pairs.Kill(t.Context(), secret(t, "one").ID(), "u_admin", "leaked"); err != nil {
+		t.Fatal(err)
+	}
+	wantStates(t, pairs, "killed", "killed", "active")
+}
+
+// TestReplicasOfDifferentSecrets refuse each other's tokens, and go on.
+func TestReplicasOfDifferentSecrets(t *testing.T) {
+	db := storetest.SQLite(t)
+	one, two := open(t, db, sharing(t, "one", "")), open(t, db, sharing(t, "two", ""))
+	if err := one.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a, b := sign(t, one), sign(t, two)
+	for _, tt := range []struct {
+		k    *keyring.Keyring
+		raw  string
+		want bool
+	}{{one, a, true}, {two, b, true}, {one, b, false}, {two, a, false}} {
+		if _, ok := accepts(tt.k, tt.raw); ok != tt.want {
+			t.Errorf("accepted: %v, want %v", ok, tt.want)
+		}
+	}
+}
+
+func TestOpenRefusesSecretsThatCannotBeRight(t *testing.T) {
+	db := storetest.SQLite(t)
+	pairs := open(t, db, nil)
+	published, err := token.ParseJWKS(pairs.JWKS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := token.NewSecret(pairs.FeedKeys()[0].Public)
+	if err != nil || published.Len() != 1 {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*keyring.Config)
+		want   string
+	}{
+		{"only a previous one", func(c *keyring.Config) { c.PreviousSecret = secret(t, "one") }, "field PreviousSecret: needs Secret"},
+		{"the same twice", func(c *keyring.Config) { c.Secret, c.PreviousSecret = secret(t, "one"), secret(t, "one") }, "field PreviousSecret: must differ"},
+		{"an algorithm of key pairs", func(c *keyring.Config) { c.Secret, c.Algorithm = secret(t, "one"), "EdDSA" }, "never mixed"},
+		{"a public key of ours", func(c *keyring.Config) { c.Secret = raw }, "is the public key"},
+		{"a public key of ours as the previous one", func(c *keyring.Config) { c.Secret, c.PreviousSecret = secret(t, "one"), raw }, "is the public key"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := keyring.Config{Issuer: issuer, Master: master(t, 1)}
+			tt.change(&c)
+			if _, err := keyring.Open(t.Context(), db, c); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v; want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestTheDeathOfASecretIsLogged(t *testing.T) {
+	db := storetest.SQLite(t)
+	var out bytes.Buffer
+	k := open(t, db, func(c *keyring.Config) {
+		c.Secret, c.Logger = secret(t, "one"), slog.New(slog.NewTextHandler(&out, nil))
+	})
+	if _, err := k.Kill(t.Context(), secret(t, "one").ID(), "u_admin", "leaked"); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); !strings.Contains(text, "configure another one") || !strings.Contains(text, secret(t, "one").ID()) {
+		t.Errorf("logged %q", text)
+	}
+}
