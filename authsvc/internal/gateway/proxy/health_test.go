@@ -129,7 +129,7 @@ rules: [{name: all, path: /, methods: [GET], upstream: s}]`, "http://"+address))
 	eventually(t, "503", func() bool { return g.ask(t, "GET", "/").status == 503 })
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		t.Skipf("the port was taken meanwhile: %v", err)
+		t.Fatal(err)
 	}
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.Listener = listener

@@ -147,6 +147,18 @@ func TestClientsAreLimitedOneByOne(t *testing.T) {
 	}
 }
 
+func TestUsersAreLimitedWhereverTheyAre(t *testing.T) {
+	g := start(t, proxy.Config{}, everything(t, "rate: {requests: 1, per: 1h}", rawService(t, ok).url))
+	for i, c := range []struct {
+		client string
+		status int
+	}{{"ada", 200}, {"bob", 200}, {"ada", 429}, {"", 200}, {"", 429}, {"bob", 429}} {
+		if got := g.send(t, "GET / HTTP/1.1\r\nHost: h\r\nTest-Client: "+c.client+"\r\n\r\n"); got.status != c.status {
+			t.Errorf("request %d, of %q: %d", i+1, c.client, got.status)
+		}
+	}
+}
+
 func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := proxy.NewLimiter(2)

@@ -12,6 +12,7 @@ import (
 // a problem document why not. id is nil where the rule is public, and who has sent
 // the request must have been settled otherwise. It returns when the answer is
 // complete, or with the context of the request, and everything streamed ends then.
+// It panics with http.ErrAbortHandler, for the server, where an answer must be cut off.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *routes.Rule, id *Identity) {
 	began := time.Now()
 	way := p.forwardingOf(r)

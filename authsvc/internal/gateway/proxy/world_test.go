@@ -23,7 +23,7 @@ import (
 
 const jwt = "header.claims.signature"
 
-// gateway is a proxy behind a real server that lets everybody in as one user.
+// gateway is a proxy behind a real server that lets everybody in, with one JWT.
 type gateway struct {
 	*httptest.Server
 	proxy *proxy.Proxy
@@ -111,7 +111,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer context.AfterFunc(ended, func() { cancel(context.Cause(ended)) })()
 		r = r.WithContext(ctx)
 	}
-	g.proxy.Serve(w, r, rule, &proxy.Identity{Bearer: jwt})
+	g.proxy.Serve(w, r, rule, &proxy.Identity{Bearer: jwt, Client: r.Header.Get("Test-Client")})
 }
 
 // sessions returns what ends every session from now on.

@@ -47,11 +47,12 @@ func checkRaw(raw string) error {
 			return errors.New("the path has a character that must be escaped or left out")
 		}
 	}
-	// Only a dot that somebody wants to hide is encoded (RFC 3986 §2.3).
-	if strings.Contains(strings.ToLower(raw), "%2e") {
+	lower := strings.ToLower(raw)
+	switch {
+	case strings.Contains(lower, "%2e"):
+		// Only a dot that somebody wants to hide is encoded (RFC 3986 §2.3).
 		return errors.New("the path has an encoded dot")
-	}
-	if strings.Count(strings.ToLower(raw), "%2f") > 0 {
+	case strings.Contains(lower, "%2f"):
 		return errors.New("the path has an encoded slash")
 	}
 	return nil
