@@ -1,0 +1,193 @@
+package ca
+
+import (
+	"crypto/ecdsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/authbus/authbus/events"
+)
+
+// DefaultLifetime is how long a certificate lives that asks for nothing else.
+const DefaultLifetime = 24 * time.Hour
+
+// Request asks for a certificate.
+type Request struct {
+	// Name is the service's name: the path of its SPIFFE ID, one or more segments
+	// of letters, digits, dots, dashes and underscores. Required.
+	Name string
+	// Hosts makes it the certificate of a server with these host names or IP
+	// addresses, instead of one with a SPIFFE ID.
+	Hosts []string
+	// Lifetime is 1 minute to events.MaxCertificateLifetime; 0 means DefaultLifetime.
+	// A certificate ends with its issuer, however.
+	Lifetime time.Duration
+
+	key    *ecdsa.PublicKey // of somebody else; nil makes one
+	renews string           // the ID of the predecessor
+}
+
+// Issued is a new certificate.
+type Issued struct {
+	Record Record
+	// Chain is the certificate and what leads to a root, Bundle the roots to
+	// trust, Key the private key; all PEM. Key is empty where only its owner has it.
+	Chain, Key, Bundle []byte
+}
+
+// errKeyKnown is returned for a key that was certified before.
+var errKeyKnown = errors.New("the key has been certified before: make a new one")
+
+// Issue issues a certificate with a new key. To issue one more for a name that has
+// one is no mistake; both count.
+func (c *CA) Issue(r Request) (*Issued, error) {
+	var issued *Issued
+	err := c.locked(func(s *state) (err error) {
+		issued, err = c.issue(s, r)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("issuing a certificate for %q: %w", r.Name, err)
+	}
+	return issued, nil
+}
+
+func (c *CA) issue(s *state, r Request) (*Issued, error) {
+	template, err := r.template(s.trustDomain)
+	if err != nil {
+		return nil, err
+	}
+	if !time.Now().Before(s.issuer.cert.NotAfter) {
+		return nil, errors.New("the intermediate has expired: run authsvc ca rotate")
+	}
+	template.NotAfter = earlier(template.NotAfter, s.issuer.cert.NotAfter)
+	out := &Issued{Bundle: events.EncodeCertificates(s.roots...)}
+	public := r.key
+	if public == nil {
+		key, err := newKey()
+		if err != nil {
+			return nil, err
+		}
+		public, out.Key = &key.PublicKey, encodeKey(key)
+	}
+	cert, err := sign(template, s.issuer.cert, public, s.issuer.key)
+	if err != nil {
+		return nil, err
+	}
+	out.Chain = events.EncodeCertificates(append([]*x509.Certificate{cert}, s.issuer.chain()...)...)
+	out.Record = Record{
+		Serial: cert.SerialNumber.Text(16), ID: events.CertificateID(cert), Name: r.Name, Hosts: r.Hosts,
+		NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Renews: r.renews,
+	}
+	if c.records.byID[out.Record.ID] != nil {
+		return nil, errKeyKnown
+	}
+	return out, c.records.add(line{Event: eventIssued, Record: out.Record})
+}
+
+// template is the certificate without what only its issuer knows.
+func (r Request) template(trustDomain string) (*x509.Certificate, error) {
+	id, err := events.SPIFFEID(trustDomain, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	lifetime := r.Lifetime
+	if lifetime == 0 {
+		lifetime = DefaultLifetime
+	}
+	if lifetime < time.Minute || lifetime > events.MaxCertificateLifetime {
+		return nil, fmt.Errorf("a certificate lives for 1 minute to %v, not %v", events.MaxCertificateLifetime, lifetime)
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	// The subject is empty: the SPIFFE ID is the only name that anybody can read.
+	t := &x509.Certificate{
+		SerialNumber: serial, NotBefore: now.Add(-backdated), NotAfter: now.Add(lifetime),
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	if len(r.Hosts) == 0 {
+		u, err := url.Parse(id)
+		if err != nil {
+			return nil, fmt.Errorf("the SPIFFE ID %q: %w", id, err)
+		}
+		t.URIs = []*url.URL{u}
+		return t, nil
+	}
+	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	return t, addHosts(t, r.Hosts)
+}
+
+func addHosts(t *x509.Certificate, hosts []string) error {
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+			continue
+		}
+		if !isHostName(host) {
+			return fmt.Errorf("%q is neither a host name nor an IP address", host)
+		}
+		t.DNSNames = append(t.DNSNames, host)
+	}
+	return nil
+}
+
+// isHostName reports whether a name consists of labels that a certificate can name
+// (RFC 1123 §2.1), the first of which may be a star.
+func isHostName(name string) bool {
+	name = strings.TrimPrefix(name, "*.")
+	if name == "" || len(name) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// FileName is the name of a service as part of a file's name: its slashes are dots.
+func FileName(name string) string { return strings.ReplaceAll(name, "/", ".") }
+
+// WriteFiles writes NAME.crt, NAME.key and ca.crt to a directory, which is created
+// if it is missing. It refuses to overwrite the first two.
+func (i *Issued) WriteFiles(dir, name string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating the directory: %w", err)
+	}
+	base := filepath.Join(dir, FileName(name))
+	if err := createFile(base+".key", i.Key); err != nil {
+		return err
+	}
+	if err := createFile(base+".crt", i.Chain); err != nil {
+		return errors.Join(err, os.Remove(base+".key"))
+	}
+	return writeFile(filepath.Join(dir, "ca.crt"), i.Bundle)
+}
+
+// ReplaceFiles writes the files over those of the predecessor. Whoever reads them at
+// that moment may find the new key with the old certificate, and must read again.
+func (i *Issued) ReplaceFiles(dir, name string) error {
+	base := filepath.Join(dir, FileName(name))
+	return errors.Join(
+		writeFile(filepath.Join(dir, "ca.crt"), i.Bundle),
+		writeFile(base+".key", i.Key),
+		writeFile(base+".crt", i.Chain),
+	)
+}

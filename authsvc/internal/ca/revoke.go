@@ -1,0 +1,89 @@
+package ca
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrUnknown is returned where no live certificate is meant.
+var ErrUnknown = errors.New("no live certificate has this name, serial number or id")
+
+// Revoke notes that certificates are revoked: all live ones of a name, or the one
+// of a serial number or ID, and every live one that was renewed from any of them.
+// From then on the CA renews none of them. It returns them, those included that had
+// been noted before, because somebody must still tell the auth service: only its log
+// ends connections.
+func (c *CA) Revoke(target, reason string) ([]Record, error) {
+	var revoked []Record
+	err := c.locked(func(s *state) error {
+		now := time.Now()
+		var lines []line
+		for _, r := range c.meant(s, target) {
+			if now.After(r.NotAfter) {
+				continue
+			}
+			if r.RevokedAt.IsZero() {
+				lines = append(lines, line{Event: eventRevoked, Record: Record{
+					ID: r.ID, Serial: r.Serial, Name: r.Name, NotBefore: r.NotBefore, NotAfter: r.NotAfter,
+					RevokedAt: now.UTC().Truncate(time.Second), Reason: reason,
+				}})
+			}
+			revoked = append(revoked, *r)
+		}
+		if len(revoked) == 0 {
+			return ErrUnknown
+		}
+		return c.records.add(lines...)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("revoking %q: %w", target, err)
+	}
+	return revoked, nil
+}
+
+// meant returns what a name, serial number or ID names, and all successors of
+// it. A predecessor comes before its successors in the records.
+func (c *CA) meant(s *state, target string) []*Record {
+	name := strings.TrimPrefix(target, "spiffe://"+s.trustDomain+"/")
+	byName := false
+	for _, r := range c.records.list {
+		byName = byName || r.Name == name
+	}
+	var meant []*Record
+	ids := map[string]bool{}
+	for _, r := range c.records.list {
+		if byName && r.Name == name || !byName && (r.Serial == target || r.ID == target) || ids[r.Renews] {
+			meant, ids[r.ID] = append(meant, r), true
+		}
+	}
+	return meant
+}
+
+// Renew issues the successor of the latest certificate of a name, with its hosts and
+// a new key, on the operator's word: the old one may have expired. It refuses where
+// that one is revoked; then Issue is the word for a new beginning.
+func (c *CA) Renew(name string, lifetime time.Duration) (*Issued, error) {
+	var issued *Issued
+	err := c.locked(func(s *state) (err error) {
+		var last *Record
+		for _, r := range c.records.list {
+			if r.Name == name {
+				last = r
+			}
+		}
+		switch {
+		case last == nil:
+			return errors.New("it was never issued one")
+		case !last.RevokedAt.IsZero():
+			return errors.New("its latest is revoked: issue a new one")
+		}
+		issued, err = c.issue(s, Request{Name: name, Hosts: last.Hosts, Lifetime: lifetime, renews: last.ID})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("renewing the certificate of %q: %w", name, err)
+	}
+	return issued, nil
+}
