@@ -20,6 +20,7 @@ func (c *CA) Revoke(target, reason string) ([]Record, error) {
 	err := c.locked(func(s *state) error {
 		now := time.Now()
 		var lines []line
+		var live []*Record
 		for _, r := range c.meant(s, target) {
 			if now.After(r.NotAfter) {
 				continue
@@ -30,12 +31,18 @@ func (c *CA) Revoke(target, reason string) ([]Record, error) {
 					RevokedAt: now.UTC().Truncate(time.Second), Reason: reason,
 				}})
 			}
-			revoked = append(revoked, *r)
+			live = append(live, r)
 		}
-		if len(revoked) == 0 {
+		if len(live) == 0 {
 			return ErrUnknown
 		}
-		return c.records.add(lines...)
+		if err := c.records.add(lines...); err != nil {
+			return err
+		}
+		for _, r := range live {
+			revoked = append(revoked, *r)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("revoking %q: %w", target, err)
