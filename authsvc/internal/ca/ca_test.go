@@ -122,8 +122,7 @@ func handshake(t *testing.T, server, client *ca.Issued, serverTrusts, clientTrus
 }
 
 func ignoreClosed(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return nil
 	}
 	return err
@@ -368,7 +367,7 @@ func TestOpenSSLAgrees(t *testing.T) {
 		}
 	}
 	for _, trusted := range []string{"old", "new"} {
-		cmd := exec.CommandContext(t.Context(), openssl, "verify", "-x509_strict", "-purpose", "sslclient", //nolint:gosec // openssl itself
+		cmd := exec.CommandContext(t.Context(), openssl, "verify", "-x509_strict", "-purpose", "sslclient",
 			"-CAfile", trusted, "-untrusted", "rest", "leaf")
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {

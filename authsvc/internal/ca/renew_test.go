@@ -93,8 +93,7 @@ func (r *renewing) ask(t *testing.T, req *events.CARenewRequest) (code string, c
 		t.Fatal(err)
 	}
 	answer, _, _, err := r.answer(payload)
-	var refused *refusal
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusal](err); ok {
 		return refused.code, nil
 	}
 	if err != nil {
