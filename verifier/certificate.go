@@ -13,7 +13,13 @@ import (
 // cannot prove its freshness: the authority is not asked about certificates, so
 // Config.Stale changes nothing here. Chain, validity and name of the certificate
 // are the caller's to check.
+//
+// In Mode [Remote] the error is always ErrUnavailable: who follows no log knows of
+// no certificate.
 func (v *Verifier) CheckCertificate(id string) error {
+	if v.remote != nil {
+		return errFollowsNoLog
+	}
 	if v.stopped.Err() != nil {
 		return unavailable(ReasonClosed, "the verifier has been closed")
 	}
@@ -35,6 +41,11 @@ func (v *Verifier) CheckCertificate(id string) error {
 // with ctx, and with cancel, which must be called. That the certificate expires does
 // not end it.
 func (v *Verifier) WatchCertificate(ctx context.Context, id string) (watched context.Context, cancel context.CancelFunc) {
+	if v.remote != nil {
+		watched, end := context.WithCancelCause(ctx)
+		end(errFollowsNoLog)
+		return watched, func() {}
+	}
 	return v.watch(ctx, &watch{certificate: id})
 }
 

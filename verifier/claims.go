@@ -13,7 +13,13 @@ type Claims struct {
 	// Stale says that the token was accepted beyond the bound, under the policy
 	// [Accept]: it may have been revoked since.
 	Stale bool
+	// presented is what Watch asks about again in Mode Remote; nil in Mode Local.
+	presented *presented
 }
+
+// presented is a token as it came. It is reached through a pointer only, so that
+// whoever prints claims does not print a token.
+type presented struct{ raw string }
 
 type claimsKey struct{}
 

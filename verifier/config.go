@@ -15,14 +15,25 @@ import (
 )
 
 // Config says what a verifier trusts and how it behaves. Issuer, Audience and
-// NATS are required; the zero value of every other field is its default.
+// NATS are required (IntrospectionURL can stand for NATS in Mode [Remote]); the
+// zero value of every other field is its default.
 type Config struct {
+	// Mode says who decides about tokens; default [Local].
+	Mode Mode
 	// Issuer is the exact iss claim of the tokens to accept.
 	Issuer string
 	// Audience is this service's name in the aud claim.
 	Audience string
 	// NATS is a connection to the bus. The verifier does not close it.
 	NATS *nats.Conn
+
+	// IntrospectionURL is the authority's introspection endpoint (RFC 7662), for
+	// Mode [Remote] without NATS. It is an https URL; http is for this machine only.
+	IntrospectionURL string
+	// ClientID and ClientSecret are this service's credentials there. They are left
+	// out where the certificate of HTTPClient says who it is (RFC 8705 §2).
+	ClientID     string
+	ClientSecret ClientSecret
 
 	// Name is this service's name in the authority's list of verifiers; default Audience.
 	Name string
@@ -43,7 +54,9 @@ type Config struct {
 	// JWKSURL fetches the keys of tokens and feed from the authority's JWKS
 	// document instead of from the bus.
 	JWKSURL string
-	// HTTPClient fetches JWKSURL; default a client with a timeout of 10 s.
+	// HTTPClient fetches JWKSURL and asks IntrospectionURL; default a client with a
+	// timeout of 10 s that keeps as many connections as it needs. What it asks
+	// IntrospectionURL is never sent on to where a redirect points.
 	HTTPClient *http.Client
 	// Keys and FeedKeys, given together, are the only keys ever trusted; none are
 	// fetched. Take a key that was killed out of here within the hour: its
@@ -72,11 +85,13 @@ type Config struct {
 	// for users); default 20 million. Beyond it the verifier is no longer fresh.
 	MaxRevocations int64
 	// MaxAsks bounds the requests about tokens under way at once; default 256.
-	// Beyond it tokens that need one are refused with [ErrUnavailable].
+	// Beyond it tokens that need one are refused with [ErrUnavailable]. In Mode
+	// [Remote] that is one for each token asked about.
 	MaxAsks int
 
-	// ProbeInterval is the pause between two proofs of freshness; default 1 s, at
-	// most a third of MaxStale.
+	// ProbeInterval is the pause between two proofs of freshness, and in Mode
+	// [Remote] between two questions about a watched token; default 1 s, at most a
+	// third of MaxStale.
 	ProbeInterval time.Duration
 	// RequestTimeout bounds each request to the authority; default 2 s, at most MaxStale.
 	RequestTimeout time.Duration
@@ -114,7 +129,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxAsks = or(c.MaxAsks, 256)
 	c.ProbeInterval = or(c.ProbeInterval, min(time.Second, c.MaxStale/3))
 	c.RequestTimeout = or(c.RequestTimeout, 2*time.Second)
-	if c.HTTPClient == nil {
+	if c.HTTPClient == nil && c.IntrospectionURL == "" {
 		c.HTTPClient = &http.Client{Timeout: 10 * time.Second}
 	}
 	if c.Logger == nil {
@@ -141,14 +156,14 @@ func (c *Config) validate() error {
 	}
 	check(c.Issuer != "", "Issuer", "is required")
 	check(c.Audience != "", "Audience", "is required")
-	check(c.NATS != nil, "NATS", "is required")
+	c.checkMode(check)
 	check(len(c.Name) <= 128, "Name", "must be at most 128 bytes")
 	check(c.MaxStale >= 2*time.Second, "MaxStale", "must be at least 2 s")
 	check(c.Stale >= Ask && c.Stale <= Accept, "Stale", "must be Ask, Reject or Accept")
 	check((c.Stale == Accept) == (c.AcceptGrace > 0), "AcceptGrace", "is required with Accept, and only there")
 	check(c.Leeway > 0 && c.Leeway <= time.Minute, "Leeway", "must be between 0 and 60 s")
 	check(c.MaxLifetime > 0 && c.MaxLifetime <= time.Hour, "MaxLifetime", "must be between 0 and 1 h")
-	check((len(c.Keys) > 0) == (len(c.FeedKeys) > 0) || !c.SharedSecret.IsZero(), "Keys", "and FeedKeys must be given together")
+	check((len(c.Keys) > 0) == (len(c.FeedKeys) > 0) || !c.SharedSecret.IsZero() || c.Mode == Remote, "Keys", "and FeedKeys must be given together")
 	check(len(c.Keys) == 0 && len(c.FeedKeys) == 0 || c.JWKSURL == "", "JWKSURL", "cannot be combined with Keys or FeedKeys")
 	c.checkShared(check)
 	check(c.KeyRefresh > 0, "KeyRefresh", "must be positive")

@@ -50,15 +50,55 @@
 // previous one, before the first signs with the new one; an hour after the last
 // has begun to, the old one can go.
 //
+// # Remote
+//
+// In Mode [Remote] the same API has the authority decide about every token, over
+// NATS or over HTTP (RFC 7662):
+//
+//	v, err := verifier.New(ctx, verifier.Config{
+//		Mode: verifier.Remote, Issuer: issuer, Audience: "orders",
+//		IntrospectionURL: issuer + "/v1/introspect", ClientID: "orders", ClientSecret: secret,
+//	})
+//
+// or, in place of the last line, NATS: nc. Without Mode that one verifies locally,
+// and nothing else of the service changes.
+//
+// What it promises: a token is accepted only if the authority has said that it is
+// good after the call of [Verifier.Verify] began. So a revocation that was
+// acknowledged before the call is never missed, and there is no staleness bound.
+// Nothing is kept of an answer. Callers at the same time share one about the same
+// token only if it was asked for after each of them came. Every call has its
+// outcome within Config.RequestTimeout, and without an answer it is
+// [ErrUnavailable]. What no key could make good is refused without asking, and the
+// answer must agree with the token: issuer, audience, subject, id and times.
+// After five failures in a row the authority is left alone for a pause that
+// doubles from 0.2 s to 10 s, and every token is refused meanwhile.
+// [Verifier.Watch] learns of a revocation within Config.ProbeInterval and the time
+// of the answer, where a quarter of Config.MaxAsks is enough for all watched
+// tokens.
+//
+// What it does not: it is as fast and as available as the authority and the way
+// there, and whoever operates either sees every token. Over NATS the answer is
+// signed, and tied to its question; over HTTP it is as good as the TLS connection.
+// The signature of the token is not checked here a second time. HTTP does not say
+// why a token is inactive: the reason is always [ReasonInactive], with
+// [ErrInvalid].
+//
+// Choose it for few requests, for a service that cannot subscribe to the bus, or as
+// the first step; choose Mode [Local] for everything else.
+//
+// Over NATS it needs to publish on auth.verify, a permission of its own, and on
+// auth.keys unless [Config.FeedKeys] or [Config.JWKSURL] is set.
+//
 // # On the bus
 //
-// A verifier needs to subscribe to auth.revocations.> and to its own inbox prefix
+// A verifier of Mode [Local] needs to subscribe to auth.revocations.> and to its own inbox prefix
 // (nats.CustomInboxPrefix, such as _INBOX_orders), and to publish on auth.fresh,
 // auth.range, auth.status and auth.keys. With $JS.API.DIRECT.GET.AUTH_REVOCATIONS
 // it can spare the authority's database when it has much to catch up on. It needs
 // nothing else, and must not be given more: in particular no right to create
 // consumers, with which stored messages can be sent to any subject. No bearer
-// token crosses the bus: requests name tokens by their ids.
+// token crosses the bus then: requests name tokens by their ids.
 //
 // # Not promised
 //

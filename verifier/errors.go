@@ -42,6 +42,13 @@ const (
 	ReasonKeysUnknown      = "keys_unknown" // the keys could not be fetched
 	ReasonMixedKeys        = "mixed_keys"   // Config.SharedSecret is set, and the authority publishes public keys for tokens
 	ReasonClosed           = "closed"       // the verifier has been closed
+
+	// In Mode Remote.
+	ReasonInactive      = "inactive"       // the authority says so without a reason
+	ReasonBadAnswer     = "bad_answer"     // the answer cannot be the authority's word on this token
+	ReasonClientRefused = "client_refused" // the authority does not accept this service's own credentials
+	ReasonBreakerOpen   = "breaker_open"   // the authority has failed repeatedly: it is not asked for a moment
+	ReasonUnwatchable   = "unwatchable"    // the claims to watch did not come from this verifier
 )
 
 // Error says why a token was not accepted.

@@ -1,10 +1,12 @@
 package verifier_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,6 +35,24 @@ func Example() {
 	defer v.Close()
 	http.ListenAndServe(addr, v.Middleware(mux)) //nolint:errcheck // as short as it gets
 	// in a handler: claims, ok := verifier.FromContext(r.Context())
+}
+
+// The authority decides about every token, asked over HTTP.
+func Example_remote() {
+	secret, err := os.ReadFile("/run/secrets/orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	v, err := verifier.New(ctx, verifier.Config{
+		Mode: verifier.Remote, Issuer: issuer, Audience: "orders",
+		IntrospectionURL: issuer + "/v1/introspect",
+		ClientID:         "orders", ClientSecret: verifier.ClientSecret(bytes.TrimSpace(secret)),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer v.Close()
+	http.ListenAndServe(addr, v.Middleware(mux)) //nolint:errcheck // as short as it gets
 }
 
 // A stream that ends when its token dies.

@@ -196,11 +196,6 @@ func (f *follower) orient(reply events.FreshReply, epoch string, applied uint64)
 	}
 }
 
-// alarm tells operators of something that should not happen. The same alarm in a
-// row is counted and logged once.
 func (f *follower) alarm(what string, args ...any) {
-	f.counters.alarms.Add(1)
-	if old := f.counters.lastAlarm.Swap(&what); old == nil || *old != what {
-		f.config.Logger.Error("verifier alarm: "+what, args...)
-	}
+	f.counters.alarm(f.config.Logger, what, args...)
 }

@@ -1,18 +1,26 @@
 package verifier
 
 import (
+	"log/slog"
 	"sync/atomic"
 	"time"
 )
 
-// Stats is a snapshot of a verifier. Counters count since New.
+// Stats is a snapshot of a verifier. Counters count since New. In Mode [Remote],
+// which follows no log, what speaks of one is zero.
 type Stats struct {
+	Mode Mode
 	// Epoch and Applied say how far the verifier has followed which log.
 	Epoch   string
 	Applied uint64
 	// Fresh says whether it may accept on its own now; Staleness is the age of
 	// the last proof, -1 without one, and Waiting why the last attempt at a proof
 	// failed, empty if it succeeded.
+	//
+	// In Mode [Remote], Fresh says whether it would ask now: it is false only while
+	// its circuit breaker is open. Staleness is then the age of the authority's last
+	// answer, whose absence may just mean that there was no question, and Waiting
+	// why the last question got none.
 	Fresh     bool
 	Staleness time.Duration
 	Waiting   string
@@ -31,6 +39,8 @@ type Stats struct {
 	Unavailable   uint64 // refused with ErrUnavailable
 	Asked         uint64 // requests about tokens
 	AskFailed     uint64 // of those, without an answer
+	AskShared     uint64 // tokens decided by a request that another call had made (Mode Remote)
+	BreakerOpened uint64 // times the circuit breaker opened (Mode Remote)
 
 	LiveRecords     uint64 // applied from the live feed
 	RepairedRecords uint64 // applied from pages of the log
@@ -55,9 +65,19 @@ type counters struct {
 	accepted [16]paddedCounter
 
 	acceptedStale, verified, invalid, expired, revoked, unavailable, asked, askFailed atomic.Uint64
+	askShared, breakerOpened                                                          atomic.Uint64
 	live, repaired, bulk, repeated, badSignature, notUnderstood, malformed            atomic.Uint64
 	probes, probesFailed, epochChanges, keyFetches, alarms                            atomic.Uint64
 	lastAlarm, waiting                                                                atomic.Pointer[string]
+}
+
+// alarm tells operators of something that should not happen. The same alarm in a
+// row is counted and logged once.
+func (n *counters) alarm(log *slog.Logger, what string, args ...any) {
+	n.alarms.Add(1)
+	if old := n.lastAlarm.Swap(&what); old == nil || *old != what {
+		log.Error("verifier alarm: "+what, args...)
+	}
 }
 
 // paddedCounter has a cache line of its own.
@@ -68,6 +88,9 @@ type paddedCounter struct {
 
 // Stats returns a snapshot. It is cheap enough to be called on every scrape.
 func (v *Verifier) Stats() Stats {
+	if v.remote != nil {
+		return v.remote.stats()
+	}
 	n := &v.counters
 	epoch, applied, _ := v.ledger.position()
 	s := Stats{

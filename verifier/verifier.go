@@ -11,6 +11,9 @@ import (
 
 // Verifier verifies access tokens for one audience. Create it with [New].
 type Verifier struct {
+	// remote decides in Mode Remote. It is nil in Mode Local, for which all the rest is.
+	remote *remote
+
 	config    Config
 	profile   token.Profile
 	authority authority
@@ -34,10 +37,16 @@ type Verifier struct {
 // so that a service that starts serving then never decides without knowing. While
 // the bus or the authority cannot be reached it waits; when ctx ends first, the
 // error says what it was waiting for. ctx bounds only New.
+//
+// In Mode [Remote] it returns once the authority has answered a question. It fails
+// at once where the authority refuses this service's credentials.
 func New(ctx context.Context, c Config) (*Verifier, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if c.Mode == Remote {
+		return newRemote(ctx, c)
 	}
 	c.warnShared()
 	bus := &busAuthority{nc: c.NATS, timeout: c.RequestTimeout}
@@ -109,6 +118,11 @@ func (v *Verifier) awaitFresh(ctx context.Context) error {
 func (v *Verifier) Close() {
 	v.closeOnce.Do(func() {
 		v.stop()
+		if v.remote != nil {
+			v.running.Wait()
+			v.remote.close()
+			return
+		}
 		if v.feed != nil {
 			v.feed.close()
 		}

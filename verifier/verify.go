@@ -19,6 +19,13 @@ import (
 // ctx bounds what may have to be asked of the authority: the keys, or the state
 // of the token. Where it ends first, the outcome is ErrUnavailable.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*Claims, error) {
+	if v.remote != nil {
+		claims, err := v.remote.verify(ctx, raw)
+		if err != nil {
+			return nil, v.refused(err)
+		}
+		return claims, nil
+	}
 	now := time.Now()
 	t := v.tokens.get(raw)
 	if t == nil {

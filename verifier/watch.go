@@ -15,7 +15,13 @@ import (
 // Its cause ([context.Cause]) is then an [*Error] that wraps [ErrRevoked],
 // [ErrExpired] or, where the token's state could not be decided any longer,
 // [ErrUnavailable]. It also ends with ctx, and with cancel, which must be called.
+//
+// In Mode [Remote] the authority is asked about each watched token once in
+// Config.ProbeInterval, and the claims must come from this verifier.
 func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.Context, cancel context.CancelFunc) {
+	if v.remote != nil {
+		return v.remote.patrol.watch(ctx, claims)
+	}
 	w := &watch{token: &cachedToken{claims: *claims, ref: claims.Ref()}}
 	watched, cancel = v.watch(ctx, w)
 	expiry := time.AfterFunc(time.Until(claims.Expiry().Add(v.config.Leeway)), func() {

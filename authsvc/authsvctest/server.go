@@ -16,6 +16,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -144,6 +145,9 @@ type Tokens struct{ AccessToken, RefreshToken, Sub, SID string }
 func (s *Server) Register(t testing.TB, username string) User {
 	t.Helper()
 	u := User{Username: username, Password: rand.Text()}
+	for strings.Contains(strings.ToLower(u.Password), username) {
+		u.Password = rand.Text() // it may not hold the user's name
+	}
 	account, err := s.anyone.Register(t.Context(), wire.RegisterRequest{
 		Username: u.Username, Email: username + "@example.org", Password: wire.Secret(u.Password),
 	})
@@ -211,6 +215,17 @@ func (s *Server) Revoke(t testing.TB, scope events.Scope, id string) Ack {
 		s.adminOnce = sync.Once{} // the admin as well
 	}
 	return ack(got.Ack)
+}
+
+// AddService adds the service that an audience stands for, and returns the secret
+// with which it may introspect and revoke; the audience is its client id.
+func (s *Server) AddService(t testing.TB, audience string) (secret string) {
+	t.Helper()
+	added, err := s.as(s.asAdmin(t)).AddService(t.Context(), wire.ServiceRequest{ID: audience})
+	if err != nil {
+		t.Fatalf("adding service %s: %v", audience, err)
+	}
+	return added.Secret
 }
 
 func (s *Server) as(who Tokens) *client.Client {

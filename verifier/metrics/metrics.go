@@ -55,16 +55,31 @@ func record(source string, value func(verifier.Stats) uint64) metric {
 	}
 }
 
+// mode is 1 for the mode of the verifier and 0 for the other.
+func mode(m verifier.Mode) metric {
+	return metric{
+		prometheus.NewDesc("authbus_verifier_mode", "1 for the mode of the verifier.", nil, prometheus.Labels{"mode": m.String()}),
+		prometheus.GaugeValue, func(s verifier.Stats) float64 {
+			if s.Mode == m {
+				return 1
+			}
+			return 0
+		},
+	}
+}
+
 func all() []metric {
 	type stats = verifier.Stats
 	return []metric{
-		gauge("fresh", "1 while the verifier may accept on its own.", func(s stats) float64 {
+		mode(verifier.Local),
+		mode(verifier.Remote),
+		gauge("fresh", "1 while the verifier may accept on its own; remote: while it asks.", func(s stats) float64 {
 			if s.Fresh {
 				return 1
 			}
 			return 0
 		}),
-		gauge("staleness_seconds", "Age of the last proof of freshness; -1 without one.", func(s stats) float64 {
+		gauge("staleness_seconds", "Age of the last proof of freshness; remote: of the last answer; -1 without one.", func(s stats) float64 {
 			if s.Staleness < 0 {
 				return -1
 			}
@@ -84,6 +99,8 @@ func all() []metric {
 		counter("signatures", "Tokens whose signature was verified.", func(s stats) uint64 { return s.Verified }),
 		counter("asked", "Requests about single tokens.", func(s stats) uint64 { return s.Asked }),
 		counter("ask_failed", "Requests about single tokens without an answer.", func(s stats) uint64 { return s.AskFailed }),
+		counter("ask_shared", "Tokens decided by a request that another call had made.", func(s stats) uint64 { return s.AskShared }),
+		counter("breaker_opened", "Times that asking stopped for a pause because there was no answer.", func(s stats) uint64 { return s.BreakerOpened }),
 		record("live", func(s stats) uint64 { return s.LiveRecords }),
 		record("repaired", func(s stats) uint64 { return s.RepairedRecords }),
 		record("bulk", func(s stats) uint64 { return s.BulkRecords }),

@@ -73,27 +73,37 @@ func (h *header) set(name string, v value) {
 // which key. A header that brings a key is refused rather than ignored: no
 // issuer of ours writes one, and whoever does is testing us.
 func (h *header) admit(keys *KeySet) (*verifyKey, error) {
-	switch {
-	case h.encrypted:
-		return nil, errEncrypted
-	case h.source != "":
-		return nil, refuse(ReasonUntrustedKeySource, h.source)
-	case h.crit:
-		return nil, refuse(ReasonUnsupportedCrit, "crit")
-	case h.unsupported != "":
-		return nil, refuse(ReasonUnsupportedHeader, h.unsupported)
-	case h.alg.kind != text:
-		return nil, refuse(ReasonBadHeader, "alg is missing or not a string")
+	alg, err := h.algorithm()
+	if err != nil {
+		return nil, err
 	}
-	alg := Alg(h.alg.unquoted())
 	if !keys.admits(alg) {
-		return nil, refuse(ReasonAlgNotAllowed, "alg "+shown(string(alg)))
+		return nil, errAlg(alg)
 	}
 	if err := h.checkType(); err != nil {
 		return nil, err
 	}
 	return h.key(alg, keys)
 }
+
+// algorithm returns alg, unless the header would change the rules.
+func (h *header) algorithm() (Alg, error) {
+	switch {
+	case h.encrypted:
+		return "", errEncrypted
+	case h.source != "":
+		return "", refuse(ReasonUntrustedKeySource, h.source)
+	case h.crit:
+		return "", refuse(ReasonUnsupportedCrit, "crit")
+	case h.unsupported != "":
+		return "", refuse(ReasonUnsupportedHeader, h.unsupported)
+	case h.alg.kind != text:
+		return "", refuse(ReasonBadHeader, "alg is missing or not a string")
+	}
+	return Alg(h.alg.unquoted()), nil
+}
+
+func errAlg(alg Alg) error { return refuse(ReasonAlgNotAllowed, "alg "+shown(string(alg))) }
 
 // checkType holds access tokens apart from every other JWT of the same issuer
 // (RFC 9068 §4). Media types are case-insensitive (RFC 2045 §5.1).
@@ -112,15 +122,24 @@ func (h *header) checkType() error {
 	return refuse(ReasonWrongTyp, "typ "+shown(typ))
 }
 
-// key finds the key of exactly the header's kid. A kid that no key could have is
-// a bad header and not an unknown key, so that it never makes anyone fetch keys.
-func (h *header) key(alg Alg, keys *KeySet) (*verifyKey, error) {
+// keyID returns kid. One that no key could have is a bad header and not an unknown
+// key, so that it never makes anyone fetch keys.
+func (h *header) keyID() (string, error) {
 	if h.kid.kind != text {
-		return nil, refuse(ReasonBadHeader, "kid is missing or not a string")
+		return "", refuse(ReasonBadHeader, "kid is missing or not a string")
 	}
 	kid := h.kid.unquoted()
 	if kid == "" || len(kid) > maxKIDLen {
-		return nil, refuse(ReasonBadHeader, "kid is empty or too long")
+		return "", refuse(ReasonBadHeader, "kid is empty or too long")
+	}
+	return kid, nil
+}
+
+// key finds the key of exactly the header's kid.
+func (h *header) key(alg Alg, keys *KeySet) (*verifyKey, error) {
+	kid, err := h.keyID()
+	if err != nil {
+		return nil, err
 	}
 	k := keys.find(kid)
 	if k == nil {

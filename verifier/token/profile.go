@@ -96,16 +96,24 @@ func (p Profile) Verify(raw string, keys *KeySet, now time.Time) (*Claims, error
 		return nil, err
 	}
 	claims.KeyID = key.ID
-	if err := p.check(claims); err != nil {
+	if err := p.judge(claims, now); err != nil {
 		return nil, err
-	}
-	if err := p.CheckTime(claims, now); err != nil {
-		return nil, err
-	}
-	if claims.ExpiresAt <= claims.IssuedAt {
-		return nil, errNoLifetime // within the leeway on both sides
 	}
 	return claims, nil
+}
+
+// judge compares the claims with the profile and the time.
+func (p Profile) judge(c *Claims, now time.Time) error {
+	if err := p.check(c); err != nil {
+		return err
+	}
+	if err := p.CheckTime(c, now); err != nil {
+		return err
+	}
+	if c.ExpiresAt <= c.IssuedAt {
+		return errNoLifetime // within the leeway on both sides
+	}
+	return nil
 }
 
 // authenticate proves that the holder of the header's key signed the token. It
