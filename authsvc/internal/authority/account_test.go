@@ -159,6 +159,7 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 		"SessionAbsolute":    func(c *authority.Config) { c.SessionAbsolute = -1 },
 		"MaxSessionsPerUser": func(c *authority.Config) { c.MaxSessionsPerUser = -1 },
 		"AdminMaxAge":        func(c *authority.Config) { c.AdminMaxAge = -1 },
+		"Issuer: \"https://auth.example.com/\" has a slash at its end": func(c *authority.Config) { c.Issuer = "https://auth.example.com/" },
 	} {
 		config := authority.Config{Issuer: issuer}
 		change(&config)

@@ -30,7 +30,8 @@ func adminCalls(w *world, actor *token.Claims) map[string]error {
 	_, calls["RotateKey"] = w.RotateKey(ctx, actor)
 	_, calls["KillKey"] = w.KillKey(ctx, actor, "k_none", "")
 	_, calls["Services"] = w.Services(ctx, actor)
-	_, _, calls["AddService"] = w.AddService(ctx, actor, "orders")
+	_, _, calls["AddService"] = w.AddService(ctx, actor, "orders", nil)
+	_, _, calls["RotateService"] = w.RotateService(ctx, actor, "none", 0)
 	calls["RemoveService"] = w.RemoveService(ctx, actor, "none")
 	return calls
 }

@@ -87,7 +87,7 @@ func (c Config) check() error {
 		return err
 	}
 	for i, audience := range c.Audiences {
-		if audience == "" || len(audience) > 64 || strings.ContainsAny(audience, " \t\r\n") {
+		if !validAudience(audience) {
 			return fmt.Errorf("field Audiences: %q is not the name of a service", audience)
 		}
 		if slices.Contains(c.Audiences[:i], audience) {
@@ -125,6 +125,8 @@ func checkIssuer(issuer string) error {
 		return fmt.Errorf("field Issuer: %q is not an http or https URL", issuer)
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(issuer, "?#"):
 		return fmt.Errorf("field Issuer: %q has a query, a fragment or a user", issuer)
+	case strings.HasSuffix(issuer, "/"):
+		return fmt.Errorf("field Issuer: %q has a slash at its end, where the paths of the API begin", issuer)
 	}
 	return nil
 }

@@ -91,6 +91,11 @@ func validClientID(id string) bool {
 	return true
 }
 
+// validAudience reports whether a name can stand in aud.
+func validAudience(name string) bool {
+	return name != "" && len(name) <= 64 && !strings.ContainsAny(name, " \t\r\n")
+}
+
 // validID reports whether an id of some token may be written into the log:
 // visible ASCII.
 func validID(id string, longest int) bool {

@@ -19,7 +19,7 @@ func (a *Authority) Introspect(ctx context.Context, caller Service, raw Secret) 
 	if isRefreshToken(raw) {
 		return a.introspectRefresh(ctx, caller, raw)
 	}
-	claims, err := a.Verify(ctx, raw.Reveal(), caller.ID)
+	claims, err := a.verifyFor(ctx, caller, raw)
 	var refused *Error
 	switch {
 	case errors.As(err, &refused):
@@ -27,7 +27,33 @@ func (a *Authority) Introspect(ctx context.Context, caller Service, raw Secret) 
 	case err != nil:
 		return Introspection{}, fmt.Errorf("introspecting: %w", err)
 	}
+	v, err := a.judgeToken(ctx, claims.Ref())
+	switch {
+	case err != nil:
+		return Introspection{}, fmt.Errorf("introspecting: %w", err)
+	case v.dead != "":
+		return Introspection{}, nil
+	}
 	return Introspection{Active: true, TokenType: TypeAccess, Claims: claims}, nil
+}
+
+// verifyFor checks all of a token that needs no database, for a service that may
+// have several audiences. The refusal is CodeInvalidToken; its reason is
+// token.ReasonBadAudience where the token is good and none of them is meant.
+func (a *Authority) verifyFor(ctx context.Context, caller Service, raw Secret) (claims *token.Claims, err error) {
+	err = invalidToken(string(token.ReasonBadAudience), nil)
+	for _, audience := range caller.Audiences {
+		claims, err = a.verifySignature(ctx, raw.Reveal(), audience)
+		if !isForOthers(err) {
+			return claims, err
+		}
+	}
+	return nil, err
+}
+
+func isForOthers(err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && refused.Reason == string(token.ReasonBadAudience)
 }
 
 // introspectRefresh looks at a refresh token without using it.
@@ -57,15 +83,17 @@ func (a *Authority) introspectRefresh(ctx context.Context, caller Service, raw S
 
 // isAudience reports whether the tokens that a refresh token gives are meant for
 // the service.
-func (a *Authority) isAudience(s Service) bool { return slices.Contains(a.config.Audiences, s.ID) }
+func (a *Authority) isAudience(s Service) bool {
+	return slices.ContainsFunc(s.Audiences, func(audience string) bool { return slices.Contains(a.config.Audiences, audience) })
+}
 
 // RevokeToken ends a token on behalf of a service that it is meant for (RFC 7009):
 // an access token alone, and with a refresh token its whole session, so that its
 // access tokens die too (§2.1). A token that is unknown or dead needs nothing; the
 // answer is then nil, and still a success. The refusal is CodeTokenNotYours.
 //
-// The token_type_hint of RFC 7009 changes nothing: the two kinds look different.
-func (a *Authority) RevokeToken(ctx context.Context, caller Service, raw Secret, _ string) (*Ack, error) {
+// A token_type_hint is not needed: the two kinds look different.
+func (a *Authority) RevokeToken(ctx context.Context, caller Service, raw Secret) (*Ack, error) {
 	var ack Ack
 	var err error
 	if isRefreshToken(raw) {
@@ -106,10 +134,10 @@ func (a *Authority) revokeGrant(ctx context.Context, caller Service, raw Secret)
 }
 
 func (a *Authority) revokeAccess(ctx context.Context, caller Service, raw Secret) (Ack, error) {
-	claims, err := a.verifySignature(ctx, raw.Reveal(), caller.ID)
+	claims, err := a.verifyFor(ctx, caller, raw)
 	var refused *Error
 	switch {
-	case errors.As(err, &refused) && refused.Reason == string(token.ReasonBadAudience):
+	case isForOthers(err):
 		return Ack{}, notYours()
 	case errors.As(err, &refused):
 		return Ack{}, errNothingToRevoke

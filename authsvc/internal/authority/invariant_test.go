@@ -27,7 +27,6 @@ type ending struct {
 
 // endings are all the ways there are.
 func endings() []ending {
-	service := authority.Service{ID: "orders"}
 	revoke := func(scope events.Scope, id func(*token.Claims) string) func(*world, *token.Claims, *token.Claims, *authority.Tokens) (authority.Ack, error) {
 		return func(w *world, admin, c *token.Claims, _ *authority.Tokens) (authority.Ack, error) {
 			done, err := w.Revoke(w.ctx(), admin, authority.RevokeRequest{Scope: scope, ID: id(c), Reason: "test"})
@@ -114,14 +113,14 @@ func endings() []ending {
 		{
 			name: "service revokes the access token", want: []events.Type{events.TypeTokenRevoked}, onlyToken: true,
 			do: func(w *world, _, _ *token.Claims, tokens *authority.Tokens) (authority.Ack, error) {
-				ack, err := w.RevokeToken(w.ctx(), service, tokens.AccessToken, "")
+				ack, err := w.RevokeToken(w.ctx(), orders, tokens.AccessToken)
 				return *ack, err
 			},
 		},
 		{
 			name: "service revokes the refresh token", want: []events.Type{events.TypeSessionRevoked},
 			do: func(w *world, _, _ *token.Claims, tokens *authority.Tokens) (authority.Ack, error) {
-				ack, err := w.RevokeToken(w.ctx(), service, tokens.RefreshToken, "")
+				ack, err := w.RevokeToken(w.ctx(), orders, tokens.RefreshToken)
 				return *ack, err
 			},
 		},

@@ -96,7 +96,7 @@ func wantNoToken(w *world, claims *token.Claims, tokens, rotated *authority.Toke
 	_, err = w.DeleteAccount(w.ctx(), claims, goodPassword, meta)
 	w.wantCode(err, authority.CodeInvalidToken, "deleting the account")
 	for _, raw := range []authority.Secret{tokens.AccessToken, tokens.RefreshToken, rotated.RefreshToken} {
-		found, err := w.Introspect(w.ctx(), authority.Service{ID: "orders"}, raw)
+		found, err := w.Introspect(w.ctx(), orders, raw)
 		if err != nil || found.Active || found.Claims != nil {
 			w.t.Errorf("introspection: %+v, %v", found, err)
 		}

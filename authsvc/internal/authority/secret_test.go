@@ -41,7 +41,7 @@ func TestNoSecretIsInTheDatabaseOrTheLog(t *testing.T) {
 	}, authority.Meta{})
 	w.must(err)
 	admin := w.login("root")
-	_, service, err := w.AddService(w.ctx(), w.claims(admin), "orders")
+	_, service, err := w.AddService(w.ctx(), w.claims(admin), "orders", nil)
 	w.must(err)
 	w.register("alice")
 	first := w.login("alice")

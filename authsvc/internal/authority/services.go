@@ -2,31 +2,14 @@ package authority
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/store"
 	"github.com/authbus/authbus/verifier/token"
 )
-
-// AuthenticateService identifies a service by its id and secret. The refusal is
-// CodeInvalidClient.
-func (a *Authority) AuthenticateService(ctx context.Context, id string, secret Secret) (Service, error) {
-	invalid := &Error{Code: CodeInvalidClient, Message: "the service is not known or its secret is wrong"}
-	if !validClientID(id) {
-		return Service{}, invalid
-	}
-	s, err := a.db.Reader(ctx).Service(id)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return Service{}, fmt.Errorf("authenticating service: %w", err)
-	}
-	unknown := err != nil
-	if subtle.ConstantTimeCompare(s.SecretHash[:], secret.hash()) != 1 || unknown {
-		return Service{}, invalid
-	}
-	return serviceOf(s), nil
-}
 
 // Services lists the services by their ids.
 func (a *Authority) Services(ctx context.Context, actor *token.Claims) ([]Service, error) {
@@ -44,14 +27,18 @@ func (a *Authority) Services(ctx context.Context, actor *token.Claims) ([]Servic
 	return services, nil
 }
 
-// AddService adds a service, whose id is the audience it answers to, and returns
-// its secret, which nobody can show again.
-func (a *Authority) AddService(ctx context.Context, actor *token.Claims, id string) (Service, Secret, error) {
+// AddService adds a service that may ask about the tokens of the audiences, by
+// default those with its id in aud, and returns its secret, which nobody can show
+// again. It is CodeServiceExists where there is one of this id.
+func (a *Authority) AddService(ctx context.Context, actor *token.Claims, id string, audiences []string) (Service, Secret, error) {
 	if err := a.CheckAdmin(actor); err != nil {
 		return Service{}, "", err
 	}
-	if !validClientID(id) {
-		return Service{}, "", invalidInput(Violation{"id", "invalid", "use lower-case letters, digits and hyphens, at most 64"})
+	if len(audiences) == 0 {
+		audiences = []string{id}
+	}
+	if err := checkService(id, audiences); err != nil {
+		return Service{}, "", err
 	}
 	secret := newSecret(prefixService)
 	var added store.Service
@@ -64,15 +51,80 @@ func (a *Authority) AddService(ctx context.Context, actor *token.Claims, id stri
 			return err
 		}
 		added = store.Service{
-			ClientID: id, Name: id, SecretHash: store.Hash(secret.hash()), Audiences: []string{id}, CreatedAt: tx.Now(),
+			ClientID: id, Name: id, SecretHash: store.Hash(secret.hash()), Audiences: audiences, CreatedAt: tx.Now(),
 		}
 		return tx.PutService(added)
 	})
 	if err != nil {
 		return Service{}, "", fmt.Errorf("adding service: %w", err)
 	}
-	a.log.InfoContext(ctx, "service added", "id", id, "actor", actor.Subject)
+	a.log.InfoContext(ctx, "service added", "id", id, "audiences", audiences, "actor", actor.Subject)
 	return serviceOf(added), secret, nil
+}
+
+// maxAudiences bounds what one service may ask about: a token is held against
+// each of its audiences.
+const maxAudiences = 16
+
+func checkService(id string, audiences []string) error {
+	var bad []Violation
+	if !validClientID(id) {
+		bad = append(bad, Violation{"id", "invalid", "use lower-case letters, digits and hyphens, at most 64"})
+	}
+	if len(audiences) > maxAudiences {
+		bad = append(bad, Violation{"audiences", "too_long", "at most 16 are allowed"})
+	}
+	for i, audience := range audiences {
+		switch {
+		case !validAudience(audience) || !validID(audience, maxClientID):
+			bad = append(bad, Violation{"audiences", "invalid", "each must be the name of a service, of 1 to 64 visible ASCII characters"})
+		case slices.Contains(audiences[:i], audience):
+			bad = append(bad, Violation{"audiences", "duplicate", "one is there twice"})
+		}
+	}
+	if len(bad) > 0 {
+		return invalidInput(bad...)
+	}
+	return nil
+}
+
+// MaxSecretOverlap is how long a replaced secret may work at most.
+const MaxSecretOverlap = 7 * 24 * time.Hour
+
+// RotateService gives a service a new secret and returns it. The one before works
+// for the overlap, from 0 to [MaxSecretOverlap], and any older one no more. It is
+// CodeNotFound where there is no such service.
+func (a *Authority) RotateService(ctx context.Context, actor *token.Claims, id string, overlap time.Duration) (Service, Secret, error) {
+	if err := a.CheckAdmin(actor); err != nil {
+		return Service{}, "", err
+	}
+	if overlap < 0 || overlap > MaxSecretOverlap {
+		return Service{}, "", invalidInput(Violation{"overlap_seconds", "invalid", "must be between 0 and 7 days"})
+	}
+	if !validClientID(id) {
+		return Service{}, "", notFound("service")
+	}
+	secret := newSecret(prefixService)
+	var rotated store.Service
+	err := a.db.Write(ctx, func(tx *store.Tx) (err error) {
+		if rotated, err = tx.Service(id); err != nil {
+			return err
+		}
+		rotated.PreviousHash, rotated.PreviousUntil = store.Hash{}, time.Time{}
+		if overlap > 0 {
+			rotated.PreviousHash, rotated.PreviousUntil = rotated.SecretHash, tx.Now().Add(overlap)
+		}
+		rotated.SecretHash = store.Hash(secret.hash())
+		return tx.PutService(rotated)
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return Service{}, "", notFound("service")
+	}
+	if err != nil {
+		return Service{}, "", fmt.Errorf("rotating a service's secret: %w", err)
+	}
+	a.log.InfoContext(ctx, "service secret rotated", "id", id, "overlap", overlap, "actor", actor.Subject)
+	return serviceOf(rotated), secret, nil
 }
 
 // RemoveService removes a service. It is CodeNotFound where there is none.
@@ -94,4 +146,6 @@ func (a *Authority) RemoveService(ctx context.Context, actor *token.Claims, id s
 	return nil
 }
 
-func serviceOf(s store.Service) Service { return Service{ID: s.ClientID, CreatedAt: s.CreatedAt} }
+func serviceOf(s store.Service) Service {
+	return Service{ID: s.ClientID, Audiences: s.Audiences, CreatedAt: s.CreatedAt, PreviousUntil: s.PreviousUntil}
+}

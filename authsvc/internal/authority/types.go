@@ -99,10 +99,15 @@ type AccountQuery struct {
 }
 
 // Service is another service that may introspect and revoke the tokens that are
-// meant for it: those with its id in aud.
+// meant for it: those with one of its audiences in aud.
 type Service struct {
-	ID        string
+	ID string
+	// Audiences are never empty.
+	Audiences []string
 	CreatedAt time.Time
+	// PreviousUntil is when the secret before the current one stops working;
+	// zero where there is none.
+	PreviousUntil time.Time
 }
 
 // The kinds of tokens that introspection tells apart.

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
@@ -10,6 +12,7 @@ type servicesCmd struct {
 	remote
 	List   servicesListCmd   `cmd:"" help:"List the services."`
 	Add    servicesAddCmd    `cmd:"" help:"Add a service; its secret is printed once."`
+	Rotate servicesRotateCmd `cmd:"" help:"Give a service a new secret, which is printed once."`
 	Remove servicesRemoveCmd `cmd:"" help:"Remove a service."`
 }
 
@@ -27,14 +30,15 @@ func (*servicesListCmd) Run(ctx context.Context, t *terminal, r *remote) error {
 	return t.show(services, func() error {
 		rows := make([][]string, len(services.Services))
 		for i, s := range services.Services {
-			rows[i] = []string{s.ID, when(s.CreatedAt)}
+			rows[i] = []string{s.ID, strings.Join(s.Audiences, ","), when(s.CreatedAt)}
 		}
-		return t.table([]string{"ID", "CREATED"}, rows)
+		return t.table([]string{"ID", "AUDIENCES", "CREATED"}, rows)
 	})
 }
 
 type servicesAddCmd struct {
-	ID string `arg:"" name:"id" help:"The service's name, as it stands in the aud of tokens that are meant for it."`
+	ID       string   `arg:"" name:"id" help:"The service's name, and the client id that it shows."`
+	Audience []string `help:"Whose tokens the service may ask about, as they stand in aud; may be repeated. Default: its own name."`
 }
 
 func (cmd *servicesAddCmd) Run(ctx context.Context, t *terminal, r *remote) error {
@@ -42,13 +46,39 @@ func (cmd *servicesAddCmd) Run(ctx context.Context, t *terminal, r *remote) erro
 	if err != nil {
 		return err
 	}
-	added, err := c.AddService(ctx, wire.ServiceRequest{ID: cmd.ID})
+	added, err := c.AddService(ctx, wire.ServiceRequest{ID: cmd.ID, Audiences: cmd.Audience})
 	if err != nil {
 		return err
 	}
-	return t.show(added, func() error {
+	return showSecret(t, added)
+}
+
+type servicesRotateCmd struct {
+	ID      string        `arg:"" name:"id" help:"The service's name."`
+	Overlap time.Duration `default:"1h" help:"How long the secret before goes on working; 0s for one that has leaked."`
+}
+
+func (cmd *servicesRotateCmd) Run(ctx context.Context, t *terminal, r *remote) error {
+	c, err := r.loggedIn()
+	if err != nil {
+		return err
+	}
+	rotated, err := c.RotateService(ctx, cmd.ID, cmd.Overlap)
+	if err != nil {
+		return err
+	}
+	return showSecret(t, rotated)
+}
+
+// showSecret shows a new secret, which nobody can show again.
+func showSecret(t *terminal, s wire.NewService) error {
+	return t.show(s, func() error {
 		t.note("The secret is shown this once.")
-		return t.table([]string{"ID", added.ID}, [][]string{{"SECRET", added.Secret}})
+		rows := [][]string{{"SECRET", s.Secret}, {"AUDIENCES", strings.Join(s.Audiences, ",")}}
+		if s.PreviousUntil != nil {
+			rows = append(rows, []string{"OLD SECRET WORKS UNTIL", when(*s.PreviousUntil)})
+		}
+		return t.table([]string{"ID", s.ID}, rows)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
@@ -83,6 +84,15 @@ func (c *Client) Services(ctx context.Context) (wire.Services, error) {
 // AddService adds a service; its secret is in this answer and nowhere else.
 func (c *Client) AddService(ctx context.Context, req wire.ServiceRequest) (wire.NewService, error) {
 	return call[wire.NewService](ctx, c, http.MethodPost, "/v1/admin/services", req)
+}
+
+// RotateService gives a service a new secret; the one before works for the overlap,
+// in whole seconds.
+func (c *Client) RotateService(ctx context.Context, id string, overlap time.Duration) (wire.NewService, error) {
+	body := struct {
+		OverlapSeconds int64 `json:"overlap_seconds"`
+	}{int64(overlap / time.Second)}
+	return call[wire.NewService](ctx, c, http.MethodPost, "/v1/admin/services/"+url.PathEscape(id)+"/rotate", body)
 }
 
 // RemoveService removes a service.

@@ -179,12 +179,17 @@ func do[Resp any](c *Client, req *http.Request) (Resp, error) {
 	return resp, nil
 }
 
+// isRefusal: introspection and revocation say it in the media type of RFC 6749 §5.2.
+func isRefusal(mediaType string) bool {
+	return mediaType == wire.ProblemType || mediaType == "application/json"
+}
+
 // refusal reads a problem document. Whatever else answers in the service's place,
 // a proxy perhaps, becomes a problem with a code made of its status.
 func refusal(answer *http.Response, body []byte) error {
 	p := &Problem{}
 	mediaType, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
-	if mediaType != wire.ProblemType || json.Unmarshal(body, &p.Problem) != nil || p.Code == "" {
+	if !isRefusal(mediaType) || json.Unmarshal(body, &p.Problem) != nil || p.Code == "" {
 		p.Problem = wire.Problem{
 			Title: answer.Status, Code: "http_" + strconv.Itoa(answer.StatusCode),
 			Detail: "something that is not authsvc answered " + answer.Status,

@@ -109,8 +109,14 @@ func (a *api) services(ctx context.Context, c caller, _ none) (wire.Services, er
 }
 
 func (a *api) addService(ctx context.Context, c caller, req wire.ServiceRequest) (wire.NewService, error) {
-	added, secret, err := a.Authority.AddService(ctx, c.claims, req.ID)
-	return wire.NewService{ID: added.ID, Secret: secret.Reveal()}, err
+	added, secret, err := a.Authority.AddService(ctx, c.claims, req.ID, req.Audiences)
+	return wireNewService(added, secret), err
+}
+
+func (a *api) rotateService(ctx context.Context, c caller, req wire.RotateServiceRequest) (wire.NewService, error) {
+	overlap := time.Duration(req.OverlapSeconds) * time.Second
+	rotated, secret, err := a.Authority.RotateService(ctx, c.claims, req.ID, overlap)
+	return wireNewService(rotated, secret), err
 }
 
 func (a *api) removeService(ctx context.Context, c caller, req wire.NamedServiceRequest) (none, error) {
@@ -132,7 +138,15 @@ func wireKey(k keyring.Info) wire.SigningKey {
 }
 
 func wireService(s authority.Service) wire.Service {
-	return wire.Service{ID: s.ID, CreatedAt: s.CreatedAt.UTC()}
+	return wire.Service{
+		ID: s.ID, Audiences: s.Audiences, CreatedAt: s.CreatedAt.UTC(), PreviousUntil: known(s.PreviousUntil),
+	}
+}
+
+func wireNewService(s authority.Service, secret authority.Secret) wire.NewService {
+	return wire.NewService{
+		ID: s.ID, Secret: secret.Reveal(), Audiences: s.Audiences, PreviousUntil: known(s.PreviousUntil),
+	}
 }
 
 // known returns nil for a time that is not known.

@@ -13,6 +13,8 @@
 //
 // Every refusal is a problem document (RFC 9457) with a stable code. An error
 // without a name in the domain becomes 503 or 500, and its words go to the log only.
+// Introspection and revocation refuse as RFC 6749 §5.2 has it, because their
+// callers are OAuth clients: 400 or 401, application/json and the member error.
 //
 // # Input
 //
@@ -133,10 +135,11 @@ func (a *api) finish(x *exchange, r *http.Request) {
 // serve finds out who asks and has the route answer.
 func (a *api) serve(x *exchange, r *http.Request, rt route) {
 	_, x.route, _ = strings.Cut(rt.pattern, " ")
-	c, err := a.identify(r, rt.access)
+	from := authority.Meta{Address: x.address, UserAgent: userAgent(r)}
+	c, err := a.identify(r, rt.access, from)
 	if err == nil {
 		x.sub = c.name()
-		c.meta = authority.Meta{Address: x.address, UserAgent: userAgent(r)}
+		c.meta = from
 		err = rt.handle(x, r, c)
 	}
 	if err != nil {

@@ -78,32 +78,6 @@ func (b binder) bindQuery(r *http.Request, dst reflect.Value, bad *violations) e
 	return nil
 }
 
-// bindForm follows RFC 6749 §3.1 and §3.2: a parameter given twice is an error,
-// an unknown one is ignored.
-func (b binder) bindForm(r *http.Request, dst reflect.Value, bad *violations) error {
-	body, err := readBody(r, "application/x-www-form-urlencoded")
-	if err != nil {
-		return err
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return badRequest("invalid_form", "the body is not a well-formed form")
-	}
-	if form.Has("client_secret") || form.Has("client_assertion") || form.Has("access_token") {
-		return errTwoCredentials
-	}
-	for name, values := range form {
-		i, known := b.form[name]
-		switch {
-		case len(values) > 1:
-			bad.add(name, "duplicate", "is given more than once")
-		case known:
-			bad.set(dst.Field(i), name, values[0])
-		}
-	}
-	return nil
-}
-
 // bindJSON reads exactly one JSON object, with exact names, each at most once.
 // An empty body counts as an empty object, so that what is missing is named.
 func (b binder) bindJSON(r *http.Request, dst reflect.Value, bad *violations) error {

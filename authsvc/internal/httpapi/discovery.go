@@ -28,13 +28,13 @@ func (a *api) jwks(w http.ResponseWriter, _ *http.Request, _ caller) error {
 // metadata tells what of RFC 8414 §2 there is. No grant is listed, because tokens
 // are not given to third parties here.
 func (a *api) metadata(w http.ResponseWriter, _ *http.Request, _ caller) error {
-	basic := []string{"client_secret_basic"}
+	methods := []string{"client_secret_basic", "client_secret_post"}
 	w.Header().Set("Cache-Control", cacheBriefly)
 	return writeJSON(w, http.StatusOK, "application/json", wire.Metadata{
 		Issuer: a.Issuer, JWKSURI: a.Issuer + "/.well-known/jwks.json",
 		ResponseTypes: []string{}, GrantTypes: []string{},
-		IntrospectionEndpoint: a.Issuer + "/v1/introspect", IntrospectionAuth: basic,
-		RevocationEndpoint: a.Issuer + "/v1/revoke", RevocationAuth: basic,
+		IntrospectionEndpoint: a.Issuer + "/v1/introspect", IntrospectionAuth: methods,
+		RevocationEndpoint: a.Issuer + "/v1/revoke", RevocationAuth: methods,
 		ServiceDocumentation: a.Issuer + "/openapi.json",
 	})
 }

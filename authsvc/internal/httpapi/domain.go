@@ -28,7 +28,7 @@ var statuses = map[authority.Code]int{
 	authority.CodeWrongPassword:              http.StatusForbidden,
 	authority.CodeInvalidBootstrapSecret:     http.StatusUnauthorized,
 	authority.CodeAdminExists:                http.StatusConflict,
-	authority.CodeTokenNotYours:              http.StatusForbidden,
+	authority.CodeTokenNotYours:              http.StatusBadRequest,
 	authority.CodeCannotMint:                 http.StatusServiceUnavailable,
 	authority.CodeSharedSecret:               http.StatusConflict,
 }

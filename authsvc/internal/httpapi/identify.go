@@ -1,9 +1,7 @@
 package httpapi
 
 import (
-	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/authbus/authbus/authsvc/internal/authority"
@@ -18,7 +16,7 @@ const (
 	user                  // a good access token
 	admin                 // … with the role admin and a recent login
 	bearer                // a token that the route judges itself
-	service               // a service's id and secret
+	service               // a service, known by identifyService
 )
 
 // caller is who asks. Which of its parts are set depends on the route's access.
@@ -40,7 +38,7 @@ func (c caller) name() string {
 // identify finds out who asks, or why the route is closed to them. One request
 // shows one credential (RFC 6750 §2): with two of them, what one part of the
 // system checks need not be what another part uses.
-func (a *api) identify(r *http.Request, need access) (caller, error) {
+func (a *api) identify(r *http.Request, need access, from authority.Meta) (caller, error) {
 	if len(r.Header.Values("Authorization")) > 1 {
 		return caller{}, errTwoCredentials
 	}
@@ -54,7 +52,7 @@ func (a *api) identify(r *http.Request, need access) (caller, error) {
 		raw, err := bearerToken(r)
 		return caller{token: raw}, err
 	case service:
-		return a.identifyService(r)
+		return a.identifyService(r, from)
 	default:
 		return caller{}, nil
 	}
@@ -88,23 +86,4 @@ func bearerToken(r *http.Request) (string, error) {
 		return "", errInvalidToken
 	}
 	return raw, nil
-}
-
-// identifyService reads HTTP Basic as OAuth has it: id and secret are form-encoded
-// before they are joined (RFC 6749 §2.3.1).
-func (a *api) identifyService(r *http.Request) (caller, error) {
-	id, secret, ok := r.BasicAuth()
-	if !ok {
-		return caller{}, errInvalidClient
-	}
-	id, errID := url.QueryUnescape(id)
-	secret, errSecret := url.QueryUnescape(secret)
-	if err := errors.Join(errID, errSecret); err != nil {
-		return caller{}, errInvalidClient.with(err)
-	}
-	s, err := a.Authority.AuthenticateService(r.Context(), id, authority.Secret(secret))
-	if err != nil {
-		return caller{}, below(err)
-	}
-	return caller{service: s}, nil
 }

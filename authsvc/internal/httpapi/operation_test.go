@@ -26,6 +26,16 @@ func TestDiscovery(t *testing.T) {
 	if !strings.Contains(got.body, `"issuer":"`+testIssuer+`"`) || !strings.Contains(got.body, `"grant_types_supported":[]`) {
 		t.Errorf("metadata = %s", got.body)
 	}
+	const auth = `["client_secret_basic","client_secret_post"]`
+	for _, want := range []string{
+		`"jwks_uri":"` + testIssuer + `/.well-known/jwks.json"`,
+		`"introspection_endpoint":"` + testIssuer + `/v1/introspect","introspection_endpoint_auth_methods_supported":` + auth,
+		`"revocation_endpoint":"` + testIssuer + `/v1/revoke","revocation_endpoint_auth_methods_supported":` + auth,
+	} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("metadata = %s, want %s in it", got.body, want)
+		}
+	}
 	if got.header.Get("Strict-Transport-Security") == "" {
 		t.Error("an https issuer sends no Strict-Transport-Security")
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/authority"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
 
@@ -42,8 +43,10 @@ func invalidInput(bad []wire.Violation) *problem {
 // who has shown no token is told nothing but how to show one, and one whose token
 // is not good learns neither why nor whether it ever was.
 var (
-	errTwoCredentials = badRequest("two_credentials", "the request carries more than one credential")
-	errTokenInURL     = badRequest("credential_in_url", "a token belongs in the header Authorization, never in a URL")
+	errTwoCredentials     = badRequest("two_credentials", "the request carries more than one credential")
+	errRepeatedCredential = badRequest("repeated_credential", "client_id or client_secret is given more than once")
+	errTwoClients         = badRequest("two_clients", "client_id names another service than the header Authorization")
+	errTokenInURL         = badRequest("credential_in_url", "a token belongs in the header Authorization, never in a URL")
 
 	errNotAuthenticated = &problem{
 		status: http.StatusUnauthorized, code: "not_authenticated", detail: "not authenticated",
@@ -90,19 +93,16 @@ func asProblem(err error) *problem {
 	return errInternal.with(err)
 }
 
-// writeProblem sends the problem. Where oauth is set it repeats the error in the
-// words of RFC 6749 §5.2, which is what callers of introspection and revocation
-// look for.
+// writeProblem sends the problem. Where oauth is set it is what an OAuth client
+// looks for (RFC 6749 §5.2): application/json with the member error.
 func writeProblem(w http.ResponseWriter, p *problem, requestID string, oauth bool) {
-	doc := wire.Problem{
-		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,
-		Code: p.code, Detail: p.detail, RequestID: requestID, Errors: p.errors,
-	}
+	mediaType, status, name, description := wire.ProblemType, p.status, "", ""
 	if oauth {
-		doc.OAuthError, doc.OAuthDescription = oauthError(p), p.detail
+		mediaType, description = "application/json", p.detail
+		status, name = oauthError(p)
 	}
 	header := w.Header()
-	header.Set("Content-Type", wire.ProblemType)
+	header.Set("Content-Type", mediaType)
 	header.Set("Cache-Control", "no-store")
 	if p.challenge != "" {
 		header.Set("WWW-Authenticate", p.challenge)
@@ -111,20 +111,31 @@ func writeProblem(w http.ResponseWriter, p *problem, requestID string, oauth boo
 		seconds := int64((p.retryAfter + time.Second - 1) / time.Second)
 		header.Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
-	w.WriteHeader(p.status)
+	w.WriteHeader(status)
 	// The connection is the only thing that can fail here, and then nobody is left to tell.
-	_ = json.NewEncoder(w).Encode(doc)
+	_ = json.NewEncoder(w).Encode(wire.Problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Code: p.code, Detail: p.detail, RequestID: requestID, Errors: p.errors,
+		OAuthError: name, OAuthDescription: description,
+	})
 }
 
-func oauthError(p *problem) string {
+// oauthError returns the status and the error of RFC 6749 §5.2 that a problem is.
+// A token of somebody else's is invalid_grant: "was issued to another client".
+// There is no unsupported_token_type (RFC 7009 §2.2.1): both types can be revoked.
+func oauthError(p *problem) (status int, name string) {
 	switch {
+	case p.code == string(authority.CodeTokenNotYours):
+		return http.StatusBadRequest, "invalid_grant"
 	case p.status == http.StatusUnauthorized:
-		return "invalid_client"
+		return p.status, "invalid_client"
+	case p.status == http.StatusUnprocessableEntity:
+		return http.StatusBadRequest, "invalid_request"
 	case p.status == http.StatusServiceUnavailable || p.status == http.StatusTooManyRequests:
-		return "temporarily_unavailable"
+		return p.status, "temporarily_unavailable"
 	case p.status >= http.StatusInternalServerError:
-		return "server_error"
+		return p.status, "server_error"
 	default:
-		return "invalid_request"
+		return p.status, "invalid_request"
 	}
 }

@@ -46,6 +46,7 @@ func (a *api) routes() []route {
 		{"POST /v1/admin/keys/{kid}/kill", admin, endpoint(v, ok, a.killKey)},
 		{"GET /v1/admin/services", admin, endpoint(v, ok, a.services)},
 		{"POST /v1/admin/services", admin, endpoint(v, created, a.addService)},
+		{"POST /v1/admin/services/{id}/rotate", admin, endpoint(v, created, a.rotateService)},
 		{"DELETE /v1/admin/services/{id}", admin, endpoint(v, http.StatusNoContent, a.removeService)},
 
 		{"GET /.well-known/jwks.json", anybody, a.jwks},

@@ -3,8 +3,8 @@ package httpapi
 import (
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
@@ -27,40 +27,25 @@ func TestServicesComeAndGo(t *testing.T) {
 		t.Errorf("services = %+v", got)
 	}
 	must[wire.Introspection](t)(w.client.Introspect(t.Context(), shop, "x"))
+	rotated := must[wire.NewService](t)(root.RotateService(t.Context(), "orders", time.Minute))
+	next := client.ServiceCredentials{ID: "orders", Secret: wire.Secret(rotated.Secret)}
+	must[wire.Introspection](t)(w.client.Introspect(t.Context(), shop, "x"))
+	must[wire.Introspection](t)(w.client.Introspect(t.Context(), next, "x"))
+	must[wire.NewService](t)(root.RotateService(t.Context(), "orders", 0))
+	for _, old := range []client.ServiceCredentials{shop, next} {
+		_, err = w.client.Introspect(t.Context(), old, "x")
+		wantCode(t, err, "invalid_client")
+	}
+	_, err = root.RotateService(t.Context(), "nobody", 0)
+	wantCode(t, err, "not_found")
+	_, err = root.RotateService(t.Context(), "orders", 8*24*time.Hour)
+	wantCode(t, err, "invalid_input")
 	if err := root.RemoveService(t.Context(), "orders"); err != nil {
 		t.Error(err)
 	}
 	wantCode(t, root.RemoveService(t.Context(), "orders"), "not_found")
 	_, err = w.client.Introspect(t.Context(), shop, "x")
 	wantCode(t, err, "invalid_client")
-}
-
-func TestIntrospection(t *testing.T) {
-	w := newWorld(t)
-	root, ada := w.admin(t), w.join(t, "ada")
-	orders, stranger := addService(t, root, "orders"), addService(t, root, "stranger")
-	got := must[wire.Introspection](t)(w.client.Introspect(t.Context(), orders, ada.tokens.AccessToken))
-	if !got.Active || got.Sub != ada.tokens.Sub || got.SID != ada.tokens.SID || got.TokenType != "Bearer" || got.Iss != testIssuer {
-		t.Errorf("introspection = %+v", got)
-	}
-	const nothing = "{\"active\":false}\n"
-	must[wire.Ack](t)(w.logIn(t, "ada").EndSession(t.Context(), ada.tokens.SID))
-	grace := w.join(t, "grace")
-	for name, c := range map[string]struct {
-		service client.ServiceCredentials
-		token   string
-	}{
-		"a revoked token":                         {orders, ada.tokens.AccessToken},
-		"no token at all":                         {orders, "nonsense"},
-		"a token that is meant for somebody else": {stranger, grace.tokens.AccessToken},
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := w.sendForm(t, "/v1/introspect", c.service, url.Values{"token": {c.token}})
-			if a.status != http.StatusOK || a.body != nothing {
-				t.Errorf("got %d %s", a.status, a.body)
-			}
-		})
-	}
 }
 
 func TestRevocationByServices(t *testing.T) {
@@ -90,39 +75,6 @@ func TestRevocationByServices(t *testing.T) {
 	must[wire.Me](t)(other.Me(t.Context())) // the other session of the same user
 }
 
-func TestServicesMustShowWhoTheyAre(t *testing.T) {
-	w := newWorld(t)
-	orders := addService(t, w.admin(t), "orders")
-	form := url.Values{"token": {"x"}}
-	for _, path := range []string{"/v1/introspect", "/v1/revoke"} {
-		for name, c := range map[string]struct {
-			service     client.ServiceCredentials
-			form        url.Values
-			status      int
-			code, oauth string
-		}{
-			"nobody":                 {client.ServiceCredentials{}, form, 401, "invalid_client", "invalid_client"},
-			"a wrong secret":         {client.ServiceCredentials{ID: "orders", Secret: "x_wrong"}, form, 401, "invalid_client", "invalid_client"},
-			"an unknown service":     {client.ServiceCredentials{ID: "shop", Secret: orders.Secret}, form, 401, "invalid_client", "invalid_client"},
-			"a broken encoding":      {client.ServiceCredentials{ID: "%zz", Secret: "x"}, form, 401, "invalid_client", "invalid_client"},
-			"two ways at once":       {orders, url.Values{"token": {"x"}, "client_secret": {"y"}}, 400, "two_credentials", "invalid_request"},
-			"no token":               {orders, url.Values{}, 422, "invalid_input", "invalid_request"},
-			"two tokens":             {orders, url.Values{"token": {"x", "y"}}, 422, "invalid_input", "invalid_request"},
-			"an unknown extra is ok": {orders, url.Values{"token": {"x"}, "extra": {"y"}}, 200, "", ""},
-		} {
-			t.Run(path+"/"+name, func(t *testing.T) {
-				a := w.sendForm(t, path, c.service, c.form)
-				if a.status != c.status || a.problem.Code != c.code || a.problem.OAuthError != c.oauth {
-					t.Errorf("got %d %s", a.status, a.body)
-				}
-				if c.status == 401 && !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Basic ") {
-					t.Errorf("challenge %q", a.header.Get("WWW-Authenticate"))
-				}
-			})
-		}
-	}
-}
-
 func TestVerifyHoldsTheTokenToItsAudience(t *testing.T) {
 	w := newWorld(t)
 	ada := w.join(t, "ada")
@@ -141,10 +93,14 @@ func TestVerifyHoldsTheTokenToItsAudience(t *testing.T) {
 // sendForm sends a form with the service's credentials, as they are.
 func (w *world) sendForm(t *testing.T, path string, s client.ServiceCredentials, form url.Values) answer {
 	t.Helper()
-	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	header := formHeader()
 	if s.ID != "" {
 		basic := http.Request{Header: header}
 		basic.SetBasicAuth(s.ID, s.Secret.Reveal())
 	}
 	return w.send(t, request{method: "POST", path: path, header: header, body: form.Encode()})
+}
+
+func formHeader() http.Header {
+	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 }

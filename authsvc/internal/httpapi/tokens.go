@@ -33,17 +33,21 @@ func (a *api) introspect(ctx context.Context, c caller, req wire.TokenRequest) (
 		return wire.Introspection{}, err
 	}
 	claims := found.Claims
+	var rev *uint64
+	if found.TokenType == authority.TypeAccess {
+		rev = &claims.Rev
+	}
 	return wire.Introspection{
 		Active: true, Scope: strings.Join(claims.Scope, " "), ClientID: claims.ClientID,
-		TokenType: found.TokenType, Exp: claims.ExpiresAt, Iat: claims.IssuedAt,
+		TokenType: found.TokenType, Exp: claims.ExpiresAt, Iat: claims.IssuedAt, Nbf: claims.NotBefore,
 		Sub: claims.Subject, Aud: claims.Audience, Iss: claims.Issuer, JTI: claims.ID,
-		SID: claims.SessionID, Roles: claims.Roles, AuthTime: claims.AuthTime, Rev: claims.Rev,
+		SID: claims.SessionID, Roles: claims.Roles, AuthTime: claims.AuthTime, Rev: rev,
 	}, nil
 }
 
 // revokeToken answers 200 without a body, whether there was anything to revoke or
 // not (RFC 7009 §2.2).
 func (a *api) revokeToken(ctx context.Context, c caller, req wire.TokenRequest) (none, error) {
-	_, err := a.Authority.RevokeToken(ctx, c.service, authority.Secret(req.Token), req.Hint)
+	_, err := a.Authority.RevokeToken(ctx, c.service, authority.Secret(req.Token))
 	return none{}, err
 }

@@ -186,7 +186,7 @@ func (w *world) send(t *testing.T, r request) answer {
 		t.Fatal(err)
 	}
 	a := answer{status: resp.StatusCode, header: resp.Header, body: string(body)}
-	if resp.Header.Get("Content-Type") == wire.ProblemType {
+	if resp.StatusCode >= 400 {
 		if err := json.Unmarshal(body, &a.problem); err != nil {
 			t.Fatal(err)
 		}

@@ -60,6 +60,8 @@ type KillKeyRequest struct {
 // ServiceRequest is the body of POST /v1/admin/services.
 type ServiceRequest struct {
 	ID string `json:"id" validate:"required,max=64"`
+	// Audiences are those whose tokens the service may ask about; default its id.
+	Audiences []string `json:"audiences,omitempty"`
 }
 
 // NamedServiceRequest names a service in the path.
@@ -67,10 +69,21 @@ type NamedServiceRequest struct {
 	ID string `path:"id" validate:"required,max=64,printascii"`
 }
 
+// RotateServiceRequest gives a service a new secret.
+type RotateServiceRequest struct {
+	ID string `path:"id" validate:"required,max=64,printascii"`
+	// OverlapSeconds is how long the secret before works; default 0.
+	OverlapSeconds int `json:"overlap_seconds,omitempty" validate:"min=0,max=604800"`
+}
+
 // Service may ask for introspection and revocation.
 type Service struct {
 	ID        string    `json:"id"`
+	Audiences []string  `json:"audiences"`
 	CreatedAt time.Time `json:"created_at"`
+	// PreviousUntil is when the secret before the current one stops working;
+	// absent where there never was one.
+	PreviousUntil *time.Time `json:"previous_secret_until,omitempty"`
 }
 
 // Services is every service.
@@ -80,6 +93,10 @@ type Services struct {
 
 // NewService is a service and its secret, which is shown this once.
 type NewService struct {
-	ID     string `json:"id"`
-	Secret string `json:"secret"`
+	ID        string   `json:"id"`
+	Secret    string   `json:"secret"`
+	Audiences []string `json:"audiences"`
+	// PreviousUntil is when the secret before this one stops working; absent where
+	// it has, or where there was none.
+	PreviousUntil *time.Time `json:"previous_secret_until,omitempty"`
 }

@@ -3,20 +3,28 @@ package wire
 // TokenRequest is the form of POST /v1/introspect (RFC 7662 §2.1) and of
 // POST /v1/revoke (RFC 7009 §2.1).
 type TokenRequest struct {
-	Token string `form:"token" validate:"required,max=16384"`
-	// Hint is only a hint: a wrong one changes nothing.
-	Hint string `form:"token_type_hint" validate:"max=64"`
+	// Token may be anything: what is no token is not active.
+	Token string `form:"token" validate:"required"`
+	// Hint is only a hint: whatever it says changes nothing.
+	Hint string `form:"token_type_hint"`
+	// ClientID and ClientSecret are for services that show themselves in the form
+	// (client_secret_post, RFC 6749 §2.3.1).
+	ClientID     string `form:"client_id"`
+	ClientSecret Secret `form:"client_secret"`
 }
 
 // Introspection is the answer of POST /v1/introspect (RFC 7662 §2.2). All but
 // Active is absent where the token is not active.
 type Introspection struct {
-	Active    bool     `json:"active"`
-	Scope     string   `json:"scope,omitempty"`
-	ClientID  string   `json:"client_id,omitempty"`
+	Active   bool   `json:"active"`
+	Scope    string `json:"scope,omitempty"`
+	ClientID string `json:"client_id,omitempty"`
+	// TokenType is Bearer for an access token and refresh_token for the other kind,
+	// which no service must take in its place.
 	TokenType string   `json:"token_type,omitempty"`
 	Exp       int64    `json:"exp,omitempty"`
 	Iat       int64    `json:"iat,omitempty"`
+	Nbf       int64    `json:"nbf,omitempty"`
 	Sub       string   `json:"sub,omitempty"`
 	Aud       []string `json:"aud,omitempty"`
 	Iss       string   `json:"iss,omitempty"`
@@ -24,7 +32,8 @@ type Introspection struct {
 	SID       string   `json:"sid,omitempty"`
 	Roles     []string `json:"roles,omitempty"`
 	AuthTime  int64    `json:"auth_time,omitempty"`
-	Rev       uint64   `json:"rev,omitempty"`
+	// Rev is there for every access token, 0 too.
+	Rev *uint64 `json:"rev,omitempty"`
 }
 
 // Metadata is the answer of GET /.well-known/oauth-authorization-server: what of

@@ -96,8 +96,11 @@ func testServices(t *testing.T, db *store.DB) {
 		return tx.PutService(service)
 	})
 	expect(t, "service", service)(r.Service("orders"))
-	service.Name, service.SecretHash = "Orders 2", store.Hash{3}
-	write(t, db, func(tx *store.Tx) error { return tx.PutService(service) })
+	service.Name, service.PreviousHash, service.SecretHash = "Orders 2", service.SecretHash, store.Hash{3}
+	write(t, db, func(tx *store.Tx) error {
+		service.PreviousUntil = tx.Now().Add(time.Hour)
+		return tx.PutService(service)
+	})
 	expect(t, "replaced service", []store.Service{service})(r.Services())
 	write(t, db, func(tx *store.Tx) error { return tx.DeleteService("orders") })
 	if _, err := r.Service("orders"); !errors.Is(err, store.ErrNotFound) {
