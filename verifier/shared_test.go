@@ -135,10 +135,19 @@ func TestAnAuthorityWithPublicKeysIsRefused(t *testing.T) {
 		}
 		m := log.mint(t, "u", "s", "j")
 		check(t, v, m, "accepted")
+		claims, err := v.Verify(t.Context(), m.raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		watched, stop := v.Watch(t.Context(), claims)
+		defer stop()
 
 		log.signWith(token.Secret{})
-		time.Sleep(3 * time.Second)
+		time.Sleep(6 * time.Second)
 		check(t, v, m, "token state unavailable: mixed_keys")
+		if cause := context.Cause(watched); verdict(cause) != "token state unavailable: mixed_keys" {
+			t.Errorf("what was watched ended with %v", cause)
+		}
 		log.signWith(testSecret(t, "current"))
 		time.Sleep(3 * time.Second)
 		check(t, v, m, "accepted")

@@ -100,7 +100,7 @@ func (v *Verifier) guardOne(w *watch) {
 			return
 		}
 	}
-	if v.freshAt(now) {
+	if v.freshAt(now) && !v.keys.mixed.Load() {
 		w.unanswered = 0
 		return
 	}

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/authbus/authbus/authsvc/internal/keyring"
 )
 
 // TestCommandsAtOnce runs commands at the same time, each with an access token
 // that has expired: one of them renews it, and none of them fails.
 func TestCommandsAtOnce(t *testing.T) {
 	dir := t.TempDir()
-	s, err := startService(dir, t.Cleanup)
+	s, err := startService(dir, t.Cleanup, func(*keyring.Config) {})
 	if err != nil {
 		t.Fatal(err)
 	}

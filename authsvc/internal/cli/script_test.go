@@ -12,6 +12,8 @@ import (
 
 	"github.com/authbus/authbus/authsvc/internal/client"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
+	"github.com/authbus/authbus/authsvc/internal/keyring"
+	"github.com/authbus/authbus/verifier/token"
 )
 
 func TestMain(m *testing.M) {
@@ -31,10 +33,29 @@ const userPassword = "seven pink walruses waltz"
 //	alive NAME…  the token of that login is accepted; ! alive: it is refused
 //	expire       lets the kept access token expire
 func TestScripts(t *testing.T) {
+	runScripts(t, "testdata/script", func(*keyring.Config) {})
+}
+
+// TestScriptsOfASharedSecret runs those in testdata/shared against a service that
+// signs with goodSecret and accepts otherSecret.
+func TestScriptsOfASharedSecret(t *testing.T) {
+	current, err := token.ParseSecret(goodSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	previous, err := token.ParseSecret(otherSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runScripts(t, "testdata/shared", func(c *keyring.Config) { c.Secret, c.PreviousSecret = current, previous })
+}
+
+func runScripts(t *testing.T, dir string, change func(*keyring.Config)) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
-			s, err := startService(env.WorkDir, env.Defer)
+			s, err := startService(env.WorkDir, env.Defer, change)
 			if err != nil {
 				return err
 			}

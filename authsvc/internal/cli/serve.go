@@ -25,9 +25,9 @@ type serveCmd struct {
 	MasterKey     string `help:"The same key as text, for the environment: arguments are visible to others."`
 	Signing       string `enum:"EdDSA,ES256,RS256,shared-secret" default:"EdDSA" help:"Algorithm of access tokens; with shared-secret (HS256) every verifier can mint tokens."`
 
-	SecretFile         string `help:"File with the shared secret: at least 32 random bytes in base64, readable by its owner only."`
+	SecretFile         string `help:"File with the shared secret: at least 32 random bytes in base64, readable by its owner only." placeholder:"FILE"`
 	Secret             string `help:"The same secret as text, for the environment: arguments are visible to others."`
-	PreviousSecretFile string `help:"File with a second shared secret whose tokens are good as well, while one replaces the other."`
+	PreviousSecretFile string `help:"File with a second shared secret whose tokens are good as well, while one replaces the other." placeholder:"FILE"`
 	PreviousSecret     string `help:"The same secret as text, for the environment."`
 
 	KeyOverlap  time.Duration `default:"2m" help:"How long a new signing key is published before it signs."`

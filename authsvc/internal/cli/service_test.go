@@ -33,7 +33,7 @@ type service struct {
 }
 
 // startService starts a service that keeps its data below dir.
-func startService(dir string, atEnd func(func())) (*service, error) {
+func startService(dir string, atEnd func(func()), change func(*keyring.Config)) (*service, error) {
 	dir, err := os.MkdirTemp(dir, "service-")
 	if err != nil {
 		return nil, err
@@ -51,7 +51,9 @@ func startService(dir string, atEnd func(func())) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := keyring.Open(ctx, db, keyring.Config{Issuer: server.URL, Master: master, Logger: logger})
+	c := keyring.Config{Issuer: server.URL, Master: master, Logger: logger}
+	change(&c)
+	keys, err := keyring.Open(ctx, db, c)
 	if err != nil {
 		return nil, err
 	}
