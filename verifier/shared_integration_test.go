@@ -47,18 +47,6 @@ func sharing(t *testing.T, s *authsvctest.Server, current, previous string) veri
 	return c
 }
 
-func newVerifier(t *testing.T, c verifier.Config) *verifier.Verifier {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	v, err := verifier.New(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(v.Close)
-	return v
-}
-
 // send sends a request with a JSON body or a bearer token, and returns status and answer.
 func send(t *testing.T, method, url, body, bearer string) (int, string) {
 	t.Helper()
@@ -134,6 +122,11 @@ func TestSharedSecretOnTheBus(t *testing.T) {
 	if status, doc := send(t, http.MethodGet, s.URL()+"/.well-known/jwks.json", "", ""); status != http.StatusOK || !strings.Contains(doc, `"keys":[]`) ||
 		!strings.Contains(doc, `"authbus_feed":[{`) {
 		t.Errorf("published: %s", doc)
+	}
+	remote := sharing(t, s, "", "")
+	remote.Mode = verifier.Remote
+	if v := newVerifier(t, remote); !says(v, again.AccessToken, nil) || !says(v, phone.AccessToken, verifier.ErrInvalid) && !says(v, phone.AccessToken, verifier.ErrRevoked) {
+		t.Error("a verifier that asks about everything does not decide alike")
 	}
 	byURL := sharing(t, s, firstSecret, "")
 	byURL.JWKSURL = s.URL() + "/.well-known/jwks.json"

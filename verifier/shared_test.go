@@ -51,6 +51,7 @@ func TestConfigurationsOfSharedSecretsThatCannotBeRight(t *testing.T) {
 		{"only a previous secret", func(c *Config) { c.PreviousSharedSecret = secret }, "Config.PreviousSharedSecret needs SharedSecret"},
 		{"the same secret twice", func(c *Config) { c.SharedSecret, c.PreviousSharedSecret = secret, testSecret(t, "current") }, "Config.PreviousSharedSecret must differ"},
 		{"a feed key as secret", func(c *Config) { c.SharedSecret, c.FeedKeys = asSecret, feed }, "Config.SharedSecret must not be a public key"},
+		{"a secret in Mode Remote", func(c *Config) { c.SharedSecret, c.Mode = secret, Remote }, "Config.SharedSecret is for Mode Local"},
 		{"feed keys alone", func(c *Config) { c.FeedKeys = feed }, "Config.Keys and FeedKeys must be given together"},
 		{"feed keys and a URL", func(c *Config) { c.SharedSecret, c.FeedKeys, c.JWKSURL = secret, feed, "http://localhost/" }, "Config.JWKSURL cannot be combined"},
 	} {
