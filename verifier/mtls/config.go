@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"github.com/authbus/authbus/events"
 )
@@ -30,8 +31,9 @@ type Config struct {
 }
 
 // Files is the Config of the identity called name in the folder dir, as
-// `authsvc ca issue NAME --out DIR` writes it.
+// `authsvc ca issue NAME --out DIR` writes it: with dots for the name's slashes.
 func Files(dir, name string) Config {
+	name = strings.ReplaceAll(name, "/", ".")
 	return Config{
 		CertFile: filepath.Join(dir, name+".crt"), KeyFile: filepath.Join(dir, name+".key"),
 		CAFile: filepath.Join(dir, "ca.crt"),
