@@ -31,6 +31,16 @@ func (a *Authority) CertificateRevoked(ctx context.Context, ids ...string) ([]st
 	return revoked, nil
 }
 
+// RevokedCertificates returns the ids of all certificates that are revoked, as the
+// database knows it now.
+func (a *Authority) RevokedCertificates(ctx context.Context) ([]string, error) {
+	revoked, err := a.db.Reader(ctx).AllRevokedCertificates()
+	if err != nil {
+		return nil, fmt.Errorf("listing revoked certificates: %w", err)
+	}
+	return revoked, nil
+}
+
 // revokeCertificate ends what runs on a certificate and any other of the same key.
 func (a *Authority) revokeCertificate(tx *store.Tx, r RevokeRequest, actor string) (events.Revocation, error) {
 	until := tx.Now().Add(longestCertRecord)

@@ -40,6 +40,11 @@ func TestCertificatesAreRevokedForTheirLifetime(t *testing.T) {
 			if !slices.Equal(got, step.want) {
 				t.Errorf("%v later: %v are revoked, want %v", step.sleep, got, step.want)
 			}
+			all, err := w.RevokedCertificates(w.ctx())
+			w.must(err)
+			if !slices.Equal(all, step.want) {
+				t.Errorf("%v later: all that are revoked are %v, want %v", step.sleep, all, step.want)
+			}
 		}
 	})
 }

@@ -41,4 +41,10 @@
 //
 // Not promised: that a revocation that is acknowledged as pending has reached
 // anybody. The verifiers' bound on staleness covers that time.
+//
+// # Certificates
+//
+// nats-server knows no revocation list. An [Enforcer], on a connection of the
+// brokers' system account, closes the connections whose certificates the database
+// says are revoked: those that are open, and each new one.
 package bus

@@ -202,6 +202,12 @@ func (r *Reader) RevokedCertificates(ids ...string) ([]string, error) {
 	return revoked, nil
 }
 
+// AllRevokedCertificates returns the ids of every certificate that a live record names.
+func (r *Reader) AllRevokedCertificates() ([]string, error) {
+	return all(r, func(s scanner) (id string, err error) { return id, s.Scan(&id) },
+		"SELECT DISTINCT target FROM revocations WHERE scope = 'cert' AND expires_at >= $1 ORDER BY target", time.Now().Unix())
+}
+
 // LogFilter chooses from the log. Empty fields choose everything.
 type LogFilter struct {
 	Scope events.Scope

@@ -1,0 +1,297 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+)
+
+// EnforcerConfig configures an [Enforcer]. Conn and Revoked are required.
+type EnforcerConfig struct {
+	// Conn is a connection of the brokers' system account, for nothing else. It
+	// publishes $SYS.REQ.SERVER.PING.IDZ, $SYS.REQ.SERVER.*.CONNZ and
+	// $SYS.REQ.SERVER.*.KICK, and subscribes to $SYS.ACCOUNT.*.CONNECT and inboxes.
+	Conn *nats.Conn
+	// Revoked returns the ids (events.CertificateID) of all certificates that are
+	// revoked now, such as Authority.RevokedCertificates.
+	Revoked func(ctx context.Context) ([]string, error)
+	// Every is how often Revoked is asked; 0 means 1 s, and 5 s is the most.
+	Every time.Duration
+	// Log is where closed connections and failures go; nil means slog.Default().
+	Log *slog.Logger
+	// Metrics takes the counters; nil means none.
+	Metrics prometheus.Registerer
+}
+
+const (
+	defaultEnforceEvery = time.Second
+	// maxEnforceEvery keeps the whole within the verifiers' bound.
+	maxEnforceEvery = 5 * time.Second
+	// scanEvery is how often all connections are looked at while certificates are
+	// revoked, though nothing has changed: an event may have been lost.
+	scanEvery = 5 * time.Second
+	// maxConnects bounds the connects that wait to be looked at. Those beyond it
+	// are found by a scan.
+	maxConnects = 1024
+	// maxBrokers bounds the answers to one look for brokers.
+	maxBrokers = 256
+)
+
+// Enforcer closes the connections to NATS whose certificates are revoked.
+// nats-server knows no revocation list, so a revoked certificate can connect; this
+// finds it by the key that the broker has seen in the TLS handshake. It looks at all
+// connections of all brokers when another certificate is revoked, and at each new
+// connection while any is.
+//
+// A connection ends within Every of the revocation's commit, or at once where
+// [Enforcer.Wake] is called. Whoever connects again is cut off again, after a few
+// milliseconds in which it can do what its permissions allow. What cannot be reached is
+// not enforced: while the system account of a broker does not answer, its
+// connections stay, and each failure is logged and counted. Leaf nodes and routes are
+// no clients and are not looked at. Several replicas may enforce at once.
+type Enforcer struct {
+	brokers brokers
+	revoked func(ctx context.Context) ([]string, error)
+	every   time.Duration
+	log     *slog.Logger
+	metrics *enforcerMetrics
+	often   *rate.Sometimes // bounds what failures can make us log
+
+	subs     []*nats.Subscription
+	inbox    string
+	found    chan *nats.Msg // brokers that answer a scan
+	status   chan nats.Status
+	wake     chan struct{}
+	connects chan connectEvent
+	ctx      context.Context // of the work; ends with Close
+	stop     context.CancelFunc
+	done     chan struct{}
+
+	// The rest belongs to the goroutine.
+	ids      map[string]bool // revoked
+	nextScan time.Time
+	waiting  bool // a scan has begun and no broker has answered
+	reached  bool // the system account has answered on this connection
+}
+
+// StartEnforcer starts enforcing. It does not wait for the broker.
+func StartEnforcer(cfg EnforcerConfig) (*Enforcer, error) {
+	if cfg.Conn == nil || cfg.Revoked == nil {
+		return nil, errors.New("starting the enforcer: Conn and Revoked are required")
+	}
+	if cfg.Every < 0 || cfg.Every > maxEnforceEvery {
+		return nil, fmt.Errorf("starting the enforcer: Every must be at most %v", maxEnforceEvery)
+	}
+	if cfg.Every == 0 {
+		cfg.Every = defaultEnforceEvery
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	metrics, err := newEnforcerMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("starting the enforcer: %w", err)
+	}
+	e := &Enforcer{
+		brokers: brokers{cfg.Conn}, revoked: cfg.Revoked, every: cfg.Every, log: cfg.Log, metrics: metrics,
+		often: &rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		wake:  make(chan struct{}, 1), connects: make(chan connectEvent, maxConnects),
+		inbox: cfg.Conn.NewInbox(), found: make(chan *nats.Msg, maxBrokers),
+		done: make(chan struct{}), status: cfg.Conn.StatusChanged(nats.CONNECTED),
+	}
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	if err := e.listen(); err != nil {
+		close(e.done)
+		e.Close()
+		return nil, fmt.Errorf("starting the enforcer: %w", err)
+	}
+	go e.run() // Close ends it and waits
+	return e, nil
+}
+
+func (e *Enforcer) listen() error {
+	connects, err := e.brokers.nc.Subscribe(connectSubject, e.connected)
+	if err != nil {
+		return err
+	}
+	e.subs = append(e.subs, connects)
+	answers, err := e.brokers.nc.ChanSubscribe(e.inbox, e.found)
+	if err != nil {
+		return err
+	}
+	e.subs = append(e.subs, answers)
+	return nil
+}
+
+// Wake has the revocations looked at now: for whoever has just written one.
+func (e *Enforcer) Wake() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// connected hears of a connection to some broker.
+func (e *Enforcer) connected(msg *nats.Msg) {
+	event, err := readConnect(msg.Data)
+	if err != nil {
+		e.failed("reading a connect event", err)
+		return
+	}
+	select {
+	case e.connects <- event:
+	default: // the next scan finds it
+	}
+}
+
+func (e *Enforcer) run() {
+	defer close(e.done)
+	tick := time.NewTicker(e.every)
+	defer tick.Stop()
+	for {
+		e.enforce()
+		select {
+		case <-tick.C:
+		case <-e.wake:
+		case <-e.status:
+			e.nextScan, e.reached = time.Time{}, false // whatever connected meanwhile was not heard
+		case event := <-e.connects:
+			e.checkOne(event)
+			e.checkWaiting()
+			continue
+		case msg := <-e.found:
+			e.checkBroker(msg)
+			continue
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+// checkWaiting looks at the connects that have come meanwhile, before a long list.
+func (e *Enforcer) checkWaiting() {
+	for range maxConnects {
+		select {
+		case event := <-e.connects:
+			e.checkOne(event)
+		default:
+			return
+		}
+	}
+}
+
+// enforce looks at the revocations, and begins to look at all connections where
+// that may find any.
+func (e *Enforcer) enforce() {
+	ctx, cancel := context.WithTimeout(e.ctx, answerTimeout)
+	defer cancel()
+	list, err := e.revoked(ctx)
+	if err != nil {
+		e.failed("reading the revoked certificates", err) // those known go on counting
+	} else if ids := setOf(list); !maps.Equal(ids, e.ids) {
+		e.ids, e.nextScan = ids, time.Time{}
+	}
+	now := time.Now()
+	if now.Before(e.nextScan) || len(e.ids) == 0 && e.reached {
+		return
+	}
+	if e.waiting && !e.nextScan.IsZero() {
+		e.failed("looking for the brokers", errors.New("none has answered"))
+	}
+	e.nextScan, e.waiting = now.Add(scanEvery), true
+	if err := e.brokers.find(e.inbox); err != nil {
+		e.failed("looking for the brokers", err)
+	}
+}
+
+// checkBroker looks at all connections of a broker that has answered.
+func (e *Enforcer) checkBroker(msg *nats.Msg) {
+	e.waiting = false
+	broker, err := readBroker(msg)
+	ctx, cancel := context.WithTimeout(e.ctx, answerTimeout)
+	defer cancel()
+	found := false
+	if err == nil && len(e.ids) > 0 {
+		err = e.brokers.pages(ctx, broker, func(c connection) { found = e.check(ctx, c) || found })
+	}
+	if e.reached = err == nil; err != nil {
+		e.failed("looking at the connections", err)
+	}
+	if err != nil || found { // look again: a list that gets shorter may hide some
+		e.nextScan = time.Now()
+	}
+}
+
+func setOf(list []string) map[string]bool {
+	set := make(map[string]bool, len(list))
+	for _, id := range list {
+		set[id] = true
+	}
+	return set
+}
+
+// checkOne looks at a connection that is new.
+func (e *Enforcer) checkOne(event connectEvent) {
+	if len(e.ids) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, answerTimeout)
+	defer cancel()
+	err := e.brokers.one(ctx, event.Server.ID, event.Client.ID, func(c connection) { _ = e.check(ctx, c) })
+	if err != nil {
+		e.nextScan = time.Time{}
+		e.failed("looking at a new connection", err)
+	}
+}
+
+// check closes the connection if its certificate is revoked, and reports that it is.
+func (e *Enforcer) check(ctx context.Context, c connection) bool {
+	if len(c.Peers) == 0 || !e.ids[c.Peers[0].ID] {
+		return false
+	}
+	if err := e.brokers.kick(ctx, c); err != nil {
+		e.nextScan = time.Time{}
+		e.failed("closing a connection", err)
+		return true
+	}
+	e.metrics.closed.Inc()
+	e.log.Warn("connection to NATS closed: its certificate is revoked",
+		"id", c.Peers[0].ID, "user", c.User, "account", c.Account, "address", c.Address, "server", c.server)
+	return true
+}
+
+func (e *Enforcer) failed(what string, err error) {
+	if e.ctx.Err() != nil {
+		return
+	}
+	e.metrics.failures.Inc()
+	e.often.Do(func() { e.log.Warn("revoked certificates are not enforced on NATS", "while", what, "error", err) })
+}
+
+// Close stops enforcing and waits. It does not close the connection.
+func (e *Enforcer) Close() {
+	e.stop()
+	for _, sub := range e.subs {
+		_ = sub.Unsubscribe() // fails where the connection is closed
+	}
+	e.brokers.nc.RemoveStatusListener(e.status)
+	<-e.done
+}
+
+// enforcerMetrics count what is enforced.
+type enforcerMetrics struct{ closed, failures prometheus.Counter }
+
+func newEnforcerMetrics(reg prometheus.Registerer) (*enforcerMetrics, error) {
+	m := &enforcerMetrics{
+		closed:   counter("bus_connections_closed_total", "Connections to NATS closed because their certificate is revoked."),
+		failures: counter("bus_enforcement_failures_total", "Times that revoked certificates could not be looked for on NATS."),
+	}
+	return m, register(reg, m.closed, m.failures)
+}
