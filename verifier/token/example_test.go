@@ -48,3 +48,22 @@ func ExampleProfile_Verify() {
 	// u-1 true
 	// expired
 }
+
+func ExampleNewSecretSet() {
+	// Both sides read the same secret, made by `openssl rand -base64 32`.
+	secret, err := token.ParseSecret("q0vY9nS1uXyWc3pT7eJdLr5hKf8mGzAa2iBo6NtVQxE=")
+	if err != nil {
+		panic(err)
+	}
+	keys, err := token.NewSecretSet(secret)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(secret, keys.Shared(), keys.Len())
+
+	_, err = token.ParseSecret("your-256-bit-secret")
+	fmt.Println(err)
+	// Output:
+	// [hidden] true 1
+	// shared secret is a known default
+}
