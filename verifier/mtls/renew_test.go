@@ -1,0 +1,212 @@
+package mtls
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authbus/authbus/events"
+)
+
+// asked is a CA to ask in a bubble, which no socket crosses. It issues as the one
+// on the bus does.
+type asked struct {
+	ca       *testCA
+	lifetime time.Duration
+	fail     atomic.Bool
+
+	mu sync.Mutex
+	at []time.Time // guarded by mu
+}
+
+func (a *asked) renew(_ context.Context, current tls.Certificate) (*events.RenewedCertificate, error) {
+	a.mu.Lock()
+	a.at = append(a.at, time.Now())
+	a.mu.Unlock()
+	if a.fail.Load() {
+		return nil, events.ErrNoCA
+	}
+	id, err := events.CertificateSPIFFEID(current.Leaf)
+	if err != nil {
+		return nil, err
+	}
+	m := a.ca.issue("", leaf{uris: []string{id}, from: -time.Millisecond, to: a.lifetime})
+	return &events.RenewedCertificate{ChainPEM: m.cert, KeyPEM: m.key, BundlePEM: m.ca}, nil
+}
+
+// times are when somebody asked.
+func (a *asked) times() []time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.at)
+}
+
+// inBubble has do look at an identity of a day's lifetime that renews itself.
+func inBubble(t *testing.T, do func(t *testing.T, s *Source, a *asked)) {
+	synctest.Test(t, func(t *testing.T) {
+		const lifetime = 24 * time.Hour
+		a := &asked{ca: newCA(t), lifetime: lifetime}
+		s, err := load(a.ca.files("orders", leaf{from: -time.Millisecond, to: lifetime}))
+		must(t, err)
+		s.loops.Go(func() { s.keepRenewed(a.renew) })
+		do(t, s, a)
+		must(t, s.Close())
+	})
+}
+
+func TestRenewalAtTwoThirds(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *Source, a *asked) {
+		began, first := time.Now(), s.current.Load().leaf()
+		time.Sleep(14 * time.Hour)
+		if at := a.times(); len(at) != 0 {
+			t.Fatalf("it was renewed at %v", at)
+		}
+		time.Sleep(2*time.Hour + 2*lastRetry)
+		synctest.Wait()
+		at := a.times()
+		if len(at) != 1 {
+			t.Fatalf("it was renewed %d times", len(at))
+		}
+		if after := at[0].Sub(began); after < 14*time.Hour+48*time.Minute || after > 16*time.Hour+lastRetry {
+			t.Errorf("it was renewed after %v", after)
+		}
+		second := s.current.Load().leaf()
+		if events.CertificateID(second) == events.CertificateID(first) {
+			t.Error("the key is the same")
+		}
+		written, err := load(s.config)
+		must(t, err)
+		if !written.current.Load().leaf().Equal(second) {
+			t.Error("the files hold another one")
+		}
+		if info, err := os.Stat(s.config.KeyFile); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the key: %v, %v", info, err)
+		}
+		s.reload(time.Now())
+		time.Sleep(7 * 24 * time.Hour)
+		synctest.Wait()
+		if n := s.Stats(); n.Renewals < 11 || n.Renewals > 13 || n.RenewalFailures != 0 || n.Alarms != 0 || n.Reloads != 0 {
+			t.Errorf("after a week: %+v", n)
+		}
+	})
+}
+
+func TestARenewalThatFailsIsTriedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *Source, a *asked) {
+		a.fail.Store(true)
+		time.Sleep(19 * time.Hour)
+		synctest.Wait()
+		if n := s.Stats(); n.RenewalFailures < 100 || n.RenewalFailures > 1000 || n.Alarms != 0 || n.Renewals != 0 {
+			t.Errorf("after 19 hours: %+v", n)
+		}
+		at := a.times()
+		for i := 2; i < len(at); i++ {
+			if gap := at[i].Sub(at[i-1]); gap > lastRetry || gap < firstRetry/2 {
+				t.Fatalf("attempt %d came after %v", i, gap)
+			}
+		}
+		time.Sleep(2 * time.Hour) // less than a sixth is left
+		synctest.Wait()
+		if n := s.Stats(); n.Alarms < 3 || n.Alarms > 7 {
+			t.Errorf("%d alarms in an hour, want one in ten minutes", n.Alarms)
+		}
+		a.fail.Store(false)
+		time.Sleep(2 * lastRetry)
+		synctest.Wait()
+		alarms := s.Stats().Alarms
+		if n := s.Stats(); n.Renewals != 1 {
+			t.Errorf("when the CA is back: %+v", n)
+		}
+		time.Sleep(12 * time.Hour)
+		if n := s.Stats(); n.Alarms != alarms {
+			t.Errorf("and the alarm goes on: %+v", n)
+		}
+	})
+}
+
+// TestFilesOfAnotherPutTheRenewalOff: somebody else keeps the identity up to date.
+func TestFilesOfAnotherPutTheRenewalOff(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *Source, a *asked) {
+		for range 10 {
+			time.Sleep(10 * time.Hour)
+			must(t, s.config.write(a.ca.issue("orders", leaf{from: -time.Millisecond, to: a.lifetime})))
+			s.reload(time.Now())
+		}
+		if n := s.Stats(); len(a.times()) != 0 || n.Reloads != 10 {
+			t.Errorf("it was renewed %d times all the same: %+v", len(a.times()), n)
+		}
+	})
+}
+
+func TestWhatTheCAIssuesIsChecked(t *testing.T) {
+	ca := newCA(t)
+	good := ca.issue("orders", leaf{})
+	for name, issued := range map[string]material{
+		"another name":      ca.issue("billing", leaf{}),
+		"two names":         ca.issue("", leaf{uris: []string{"spiffe://example.org/orders", "spiffe://example.org/billing"}}),
+		"an expired one":    ca.issue("orders", leaf{to: -time.Second}),
+		"another key":       {cert: good.cert, key: ca.issue("orders", leaf{}).key, ca: good.ca},
+		"other roots":       {cert: good.cert, key: good.key, ca: newCA(t).issue("orders", leaf{}).ca},
+		"no roots":          {cert: good.cert, key: good.key},
+		"nothing whatever":  {},
+		"another CA's leaf": {cert: newCA(t).issue("orders", leaf{}).cert, key: good.key, ca: good.ca},
+	} {
+		s, err := load(ca.files("orders", leaf{}))
+		must(t, err)
+		before := s.current.Load()
+		err = s.renewOnce(func(context.Context, tls.Certificate) (*events.RenewedCertificate, error) {
+			return &events.RenewedCertificate{ChainPEM: issued.cert, KeyPEM: issued.key, BundlePEM: issued.ca}, nil
+		})
+		if err == nil || s.current.Load() != before {
+			t.Errorf("%s: %v", name, err)
+		}
+		written, err := load(s.config)
+		must(t, err)
+		if !written.current.Load().leaf().Equal(before.leaf()) {
+			t.Errorf("%s was written", name)
+		}
+	}
+}
+
+// TestARenewalThatCannotBeWritten serves this process, and says so.
+func TestARenewalThatCannotBeWritten(t *testing.T) {
+	ca := newCA(t)
+	config := ca.files("orders", leaf{})
+	s, err := load(config)
+	must(t, err)
+	must(t, os.Mkdir(config.CertFile+unfinished, 0o700))
+	a := &asked{ca: ca, lifetime: time.Hour}
+	must(t, s.renewOnce(a.renew))
+	if n := s.Stats(); n.Renewals != 1 || n.Alarms != 1 {
+		t.Errorf("%+v", n)
+	}
+	if s.reload(time.Now()); s.Stats().Reloads != 0 {
+		t.Error("the old files came back")
+	}
+}
+
+func TestRenewalAsksNobodyAfterClose(t *testing.T) {
+	ca := newCA(t)
+	config := ca.files("orders", leaf{to: 2 * time.Second}) // due at once
+	s := open(t, config)
+	waiting := make(chan struct{})
+	s.loops.Go(func() {
+		s.keepRenewed(func(ctx context.Context, _ tls.Certificate) (*events.RenewedCertificate, error) {
+			close(waiting)
+			<-ctx.Done()
+			return nil, errors.New("gave up")
+		})
+	})
+	<-waiting
+	must(t, s.Close())
+	if n := s.Stats(); n.RenewalFailures != 0 {
+		t.Errorf("%+v", n)
+	}
+}
