@@ -1,0 +1,28 @@
+// Package vault keeps what stands behind the gateway's opaque tokens: the JWT and
+// the refresh token of a session, in a JetStream key-value bucket that all
+// replicas of the gateway share.
+//
+//	v, err := vault.Open(ctx, js, vault.Config{Lifetime: 14 * 24 * time.Hour})
+//	opaque := vault.NewToken()
+//	entry, err := v.Create(ctx, opaque, vault.Session{Access: jwt, Refresh: refresh})
+//	...
+//	opaque, err := vault.ParseToken(presented)
+//	entry, err := v.Get(ctx, opaque)
+//
+// # What the bucket tells
+//
+// Nothing that can be used. An entry's key is the SHA-256 of the opaque token, and
+// its value is sealed (AES-256-GCM) with a key derived from the opaque token
+// (HKDF, RFC 5869), bound to the entry's key. Whoever reads the bucket, or a
+// backup of it, can see how many sessions there are and when they were used, and
+// can delete them; the rest takes the opaque tokens, which only the clients hold.
+// Whoever may write can put an older value of the same session back: its refresh
+// token has been used then, which the auth service notices.
+//
+// # Lifetime
+//
+// An entry expires on its own when it has not been written for Config.Lifetime,
+// which is the time after which the auth service ends an idle session. A write
+// replaces exactly the version that was read: of two replicas that refresh at
+// once, one learns that it came second.
+package vault

@@ -1,0 +1,163 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// DefaultBucket is the bucket's name unless told otherwise. Its stream is
+// KV_gateway_sessions, and its subjects $KV.gateway_sessions.>.
+const DefaultBucket = "gateway_sessions"
+
+const (
+	// maxValue bounds an entry, in bytes: a JWT has at most 16 KiB.
+	maxValue = 32 << 10
+	// markerLife is how long the marker of an expired or deleted entry stays.
+	markerLife = time.Minute
+)
+
+// ErrNotFound says that there is no entry for a token, or none any longer.
+var ErrNotFound = errors.New("no such session")
+
+// ErrConflict says that the entry has been written since it was read.
+var ErrConflict = errors.New("the session was written meanwhile")
+
+// Config configures a Vault. The zero value of each field is its default.
+type Config struct {
+	// Bucket is the bucket's name; default [DefaultBucket].
+	Bucket string
+	// Lifetime is how long an entry lives that is not written; default 14 days.
+	Lifetime time.Duration
+	// Replicas is how many brokers hold the bucket; default 1.
+	Replicas int
+	// MaxBytes bounds the bucket; default 1 GiB, some 500,000 sessions. A login
+	// that finds it full is refused.
+	MaxBytes int64
+}
+
+// Session is what stands behind a token.
+type Session struct {
+	// Access is the JWT, and Refresh the refresh token.
+	Access  string `json:"access"`
+	Refresh string `json:"refresh"`
+	Sub     string `json:"sub"`
+	SID     string `json:"sid"`
+	// RefreshAt is when a new JWT should be fetched, and ExpiresAt when the old
+	// one is over, both in Unix seconds.
+	RefreshAt int64 `json:"refresh_at"`
+	ExpiresAt int64 `json:"expires_at"`
+}
+
+// LogValue hides the tokens.
+func (s Session) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("sub", s.Sub), slog.String("sid", s.SID))
+}
+
+// Entry is a session as it was at one time.
+type Entry struct {
+	Session
+	revision uint64
+}
+
+// Vault is the bucket. Its methods may be called concurrently.
+type Vault struct {
+	kv jetstream.KeyValue
+}
+
+// Open makes the bucket, or changes it to the configuration, and returns it.
+func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Vault, error) {
+	if c.Bucket == "" {
+		c.Bucket = DefaultBucket
+	}
+	if c.Lifetime == 0 {
+		c.Lifetime = 14 * 24 * time.Hour
+	}
+	if c.Replicas == 0 {
+		c.Replicas = 1
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 1 << 30
+	}
+	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: c.Bucket, Description: "Sessions of the gateway; values are sealed for the holders of the opaque tokens.",
+		MaxValueSize: maxValue, History: 1, TTL: c.Lifetime, LimitMarkerTTL: markerLife,
+		Storage: jetstream.FileStorage, Replicas: c.Replicas, MaxBytes: c.MaxBytes,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the bucket %s: %w", c.Bucket, err)
+	}
+	return &Vault{kv: kv}, nil
+}
+
+// Create adds the entry of a token.
+func (v *Vault) Create(ctx context.Context, t Token, s Session) (Entry, error) {
+	sealed, err := encode(t, s)
+	if err != nil {
+		return Entry{}, err
+	}
+	revision, err := v.kv.Create(ctx, t.Name(), sealed)
+	if err != nil {
+		return Entry{}, fmt.Errorf("keeping a session: %w", err)
+	}
+	return Entry{Session: s, revision: revision}, nil
+}
+
+// Get returns the entry of a token, or [ErrNotFound]. An entry that was not made
+// with the token is an error that is not ErrNotFound.
+func (v *Vault) Get(ctx context.Context, t Token) (Entry, error) {
+	stored, err := v.kv.Get(ctx, t.Name())
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return Entry{}, ErrNotFound
+	case err != nil:
+		return Entry{}, fmt.Errorf("reading a session: %w", err)
+	}
+	plain, err := t.open(stored.Value())
+	if err != nil {
+		return Entry{}, fmt.Errorf("reading a session: %w", err)
+	}
+	e := Entry{revision: stored.Revision()}
+	if err := json.Unmarshal(plain, &e.Session); err != nil {
+		return Entry{}, fmt.Errorf("reading a session: %w", err)
+	}
+	return e, nil
+}
+
+// Replace writes what stands behind the token from now on, in place of old, and
+// begins its lifetime anew. It returns [ErrConflict] if old is not the latest.
+func (v *Vault) Replace(ctx context.Context, t Token, old Entry, s Session) (Entry, error) {
+	sealed, err := encode(t, s)
+	if err != nil {
+		return Entry{}, err
+	}
+	revision, err := v.kv.Update(ctx, t.Name(), sealed, old.revision)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists):
+		return Entry{}, ErrConflict
+	case err != nil:
+		return Entry{}, fmt.Errorf("keeping a session: %w", err)
+	}
+	return Entry{Session: s, revision: revision}, nil
+}
+
+// Delete removes the entry of a token, if there is one.
+func (v *Vault) Delete(ctx context.Context, t Token) error {
+	if err := v.kv.Purge(ctx, t.Name(), jetstream.PurgeTTL(markerLife)); err != nil {
+		return fmt.Errorf("forgetting a session: %w", err)
+	}
+	return nil
+}
+
+func encode(t Token, s Session) ([]byte, error) {
+	plain, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a session: %w", err)
+	}
+	return t.seal(plain)
+}
