@@ -48,8 +48,9 @@ type Session struct {
 	Refresh string `json:"refresh"`
 	Sub     string `json:"sub"`
 	SID     string `json:"sid"`
-	// RefreshAt is when a new JWT should be fetched, and ExpiresAt when the old
-	// one is over, both in Unix seconds.
+	// RenewedAt is when the JWT was fetched, RefreshAt when the next one should be,
+	// and ExpiresAt when it is over, all in Unix seconds.
+	RenewedAt int64 `json:"renewed_at"`
 	RefreshAt int64 `json:"refresh_at"`
 	ExpiresAt int64 `json:"expires_at"`
 }

@@ -1,0 +1,101 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Config configures a Gateway. Routes, Auth, Issuer and NATS are required; the
+// zero value of every other field is its default.
+type Config struct {
+	// Listen is where clients connect; default 127.0.0.1:8000. Port 0 takes a free one.
+	Listen string
+	// CertFile and KeyFile, given together, serve it over TLS.
+	CertFile, KeyFile string
+	// AdminListen is where /healthz, /readyz and /metrics are served, for operators
+	// only; default: nowhere.
+	AdminListen string
+
+	// Routes is the file with the table of rules; see package routes.
+	Routes string
+	// Auth is the URL of the auth service. It should trust the gateway's
+	// X-Forwarded-For (--trusted-proxies), so that it sees the clients' addresses.
+	Auth string
+	// HTTPClient asks it; default one with a timeout of 30 s.
+	HTTPClient *http.Client
+	// Issuer is the iss claim of its tokens, and Audience the gateway's place in
+	// their aud; default authsvc, which every token is for.
+	Issuer, Audience string
+	// NATS is a connection to the bus. The gateway does not close it.
+	NATS *nats.Conn
+	// MaxStale is the bound of the verifier; 0 means its default.
+	MaxStale time.Duration
+
+	// SessionIdle is how long a session lives that is not used: the auth service's
+	// --session-idle; default 14 days.
+	SessionIdle time.Duration
+	// Replicas is how many brokers hold the bucket of the sessions; default 1.
+	Replicas int
+	// CachedSessions bounds how many sessions are kept in memory; default 65,536.
+	CachedSessions int64
+
+	// UpstreamTLS returns how to connect to a service whose rule names a SPIFFE id;
+	// nil refuses such rules.
+	UpstreamTLS func(spiffe string) *tls.Config
+	// TrustedProxies are the networks whose X-Forwarded-For is believed; default none.
+	TrustedProxies []netip.Prefix
+	// Log takes what happens; nil means slog.Default().
+	Log *slog.Logger
+}
+
+// cookieName is the gateway's cookie. The prefix has browsers refuse it without
+// Secure, or with a Domain, or for a part of the paths (RFC 6265bis §4.1.3.2).
+const cookieName = "__Host-session"
+
+// withDefaults puts the defaults in place, or names every field that is wrong.
+func (c Config) withDefaults() (Config, error) {
+	c.Listen = or(c.Listen, "127.0.0.1:8000")
+	c.Audience = or(c.Audience, "authsvc")
+	c.SessionIdle = or(c.SessionIdle, 14*24*time.Hour)
+	c.CachedSessions = or(c.CachedSessions, 1<<16)
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{Timeout: 30 * time.Second}
+	}
+	var wrong []error
+	check := func(ok bool, field, want string) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf("gateway: Config.%s %s", field, want))
+		}
+	}
+	auth, err := url.Parse(c.Auth)
+	check(c.Routes != "", "Routes", "is required")
+	check(err == nil && (auth.Scheme == "https" || auth.Scheme == "http") && auth.Host != "", "Auth",
+		"must be the http or https URL of the auth service")
+	check(c.Issuer != "", "Issuer", "is required")
+	check(c.NATS != nil, "NATS", "is required")
+	check((c.CertFile == "") == (c.KeyFile == ""), "CertFile", "and KeyFile must be given together")
+	check(c.MaxStale >= 0, "MaxStale", "must not be negative")
+	check(c.SessionIdle >= time.Second, "SessionIdle", "must be at least 1 s")
+	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
+	check(c.CachedSessions > 0, "CachedSessions", "must be positive")
+	return c, errors.Join(wrong...)
+}
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}

@@ -1,0 +1,54 @@
+// Package gateway is one address for clients, with the services hidden behind it:
+// an opaque token outside, the JWT inside.
+//
+//	g, err := gateway.Start(ctx, gateway.Config{
+//		Listen: "127.0.0.1:8000", Routes: "routes.yaml",
+//		Auth: "https://auth.example.org", Issuer: issuer, NATS: nc,
+//	})
+//	defer g.Close()
+//
+// # What clients see
+//
+//	POST /login    {"login": …, "password": …}: the opaque token, as access_token
+//	               with "cookie": true it comes as a cookie only, for browsers
+//	POST /refresh  renews what is behind the token, which stays as it is
+//	POST /logout   ends the session; answers as the auth service does
+//
+// and whatever the table of rules names (package routes). A request carries one
+// credential: the token in Authorization, as Bearer, or the cookie. Two of them
+// are refused, and so is a token in the query. The cookie is
+// __Host-session: Secure, HttpOnly, SameSite=Lax. With it, requests that change
+// something and WebSockets must come from the gateway's own origin
+// ([http.CrossOriginProtection]).
+//
+// JWT and refresh token never leave the gateway and the services behind it. The
+// gateway refreshes by itself when three quarters of the JWT's life are over, once
+// for all requests that wait for it. Refresh never changes the opaque token: it is
+// worth nothing the moment its session is revoked, so there is no need to.
+//
+// # How a request is decided
+//
+// Path, then rule, then credential, then the session behind it (package vault),
+// then the JWT by the gateway's own verifier, then the rule's audience, scopes and
+// roles; package proxy carries it. So a revocation ends the opaque token exactly
+// as fast as the JWT, by the same bound, on every replica. It also ends what is
+// under way: the answer is cut off and a WebSocket closed. The end of a JWT's life
+// ends nothing while the session lives: the gateway refreshes and goes on.
+//
+// A revocation of a single JWT ends the opaque token if the gateway is shown the
+// token while that JWT is in use; a later one belongs to the session.
+//
+// # When something fails
+//
+// The bus away: sessions that this replica knows go on while its verifier is
+// fresh; then, and for others, 503. The auth service away: sessions go on until
+// their JWT ends, then 503; no logins. A refresh whose answer was lost is repeated
+// within the auth service's grace; after it the session ends, and the client logs
+// in again.
+//
+// # Not done
+//
+// The services get the JWT that the login gave, for all its audiences: a service
+// can present it to another one of them. One JWT for each service needs an
+// exchange (RFC 8693) that the auth service does not have.
+package gateway

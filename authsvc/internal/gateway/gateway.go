@@ -1,0 +1,249 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/authbus/authbus/authsvc/internal/client"
+	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
+	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
+	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/verifier"
+	"github.com/authbus/authbus/verifier/metrics"
+)
+
+// Gateway is a running gateway.
+type Gateway struct {
+	config   Config
+	registry *prometheus.Registry
+	verifier *verifier.Verifier
+	auth     *client.Client
+	keeper   *keeper
+	proxy    *proxy.Proxy
+	routes   *routes.File
+	unknown  *proxy.Limiter
+
+	listener, adminListener net.Listener
+	server, admin           *http.Server
+	serving                 sync.WaitGroup // the two servers
+
+	stop    context.CancelFunc // ends the lookups under way
+	closing sync.Once
+	closed  error
+}
+
+// Start starts a gateway. It returns once its verifier is fresh and it serves. ctx
+// bounds only Start.
+func Start(ctx context.Context, c Config) (*Gateway, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{config: c, registry: prometheus.NewRegistry(), unknown: proxy.NewLimiter(1 << 16)}
+	for _, step := range []func(context.Context) error{
+		g.openRoutes, g.listen, g.startVerifier, g.openVault, g.serve,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("starting the gateway: %w", err), g.Close())
+		}
+	}
+	return g, nil
+}
+
+// openRoutes comes first, because that is where people make mistakes.
+func (g *Gateway) openRoutes(context.Context) (err error) {
+	g.proxy, err = proxy.New(proxy.Config{
+		TLS: g.config.UpstreamTLS, Cookie: cookieName, TrustedProxies: g.config.TrustedProxies,
+		Logger: g.config.Log, Registry: g.registry,
+	})
+	if err != nil {
+		return err
+	}
+	g.routes, err = routes.Open(g.config.Routes, g.config.Log, g.adopt)
+	return err
+}
+
+// adopt gets ready for a table, or refuses it.
+func (g *Gateway) adopt(table *routes.Table) error {
+	for _, rule := range table.Rules() {
+		switch rule.Path {
+		case pathLogin, pathRefresh, pathLogout:
+			return fmt.Errorf("rule %q: path: %s is the gateway's own", rule.Name, rule.Path)
+		}
+	}
+	return g.proxy.Use(table)
+}
+
+func (g *Gateway) listen(ctx context.Context) (err error) {
+	var lc net.ListenConfig
+	if g.listener, err = lc.Listen(ctx, "tcp", g.config.Listen); err != nil {
+		return err
+	}
+	if g.config.AdminListen != "" {
+		g.adminListener, err = lc.Listen(ctx, "tcp", g.config.AdminListen)
+	}
+	return err
+}
+
+func (g *Gateway) startVerifier(ctx context.Context) (err error) {
+	g.verifier, err = verifier.New(ctx, verifier.Config{
+		Issuer: g.config.Issuer, Audience: g.config.Audience, Name: "gateway", NATS: g.config.NATS,
+		MaxStale: g.config.MaxStale, Logger: g.config.Log,
+	})
+	if err == nil {
+		g.registry.MustRegister(metrics.NewCollector(g.verifier))
+	}
+	return err
+}
+
+func (g *Gateway) openVault(ctx context.Context) error {
+	js, err := jetstream.New(g.config.NATS)
+	if err != nil {
+		return err
+	}
+	v, err := vault.Open(ctx, js, vault.Config{Lifetime: g.config.SessionIdle, Replicas: g.config.Replicas})
+	if err != nil {
+		return err
+	}
+	asking := *g.config.HTTPClient
+	if asking.Transport == nil {
+		asking.Transport = http.DefaultTransport
+	}
+	asking.Transport = onBehalf{asking.Transport}
+	// A token goes where it was sent and nowhere else.
+	asking.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if g.auth, err = client.New(client.Config{Server: g.config.Auth, HTTP: &asking}); err != nil {
+		return err
+	}
+	lifetime, stop := context.WithCancel(context.Background())
+	g.stop = stop
+	g.keeper, err = newKeeper(lifetime, v, g.auth, g.config.CachedSessions, g.config.Log)
+	return err
+}
+
+// Limits of connections, whatever the rules say.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 1 << 20 // a rule's own limit is below
+)
+
+func (g *Gateway) serve(context.Context) error {
+	g.server = &http.Server{
+		Handler: g, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(g.config.Log.Handler(), slog.LevelDebug),
+	}
+	serve := func() error { return g.server.Serve(g.listener) }
+	if g.config.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(g.config.CertFile, g.config.KeyFile)
+		if err != nil {
+			return fmt.Errorf("field CertFile: %w", err)
+		}
+		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+		serve = func() error { return g.server.ServeTLS(g.listener, "", "") }
+	}
+	g.run("clients", serve)
+	if g.adminListener != nil {
+		g.admin = &http.Server{Handler: g.adminHandler(), ReadHeaderTimeout: headerTimeout}
+		g.run("operators", func() error { return g.admin.Serve(g.adminListener) })
+	}
+	return nil
+}
+
+// run serves until Close.
+func (g *Gateway) run(whom string, serve func() error) {
+	g.serving.Go(func() {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			g.config.Log.Error("the gateway no longer serves", "whom", whom, "error", err)
+		}
+	})
+}
+
+func (g *Gateway) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if s := g.verifier.Stats(); !s.Fresh {
+			http.Error(w, "the verifier is not fresh: "+s.Waiting, http.StatusServiceUnavailable)
+		}
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// URL is where clients connect.
+func (g *Gateway) URL() string { return g.scheme() + "://" + g.listener.Addr().String() }
+
+// AdminURL is where operators look, "" if nowhere.
+func (g *Gateway) AdminURL() string {
+	if g.adminListener == nil {
+		return ""
+	}
+	return "http://" + g.adminListener.Addr().String()
+}
+
+func (g *Gateway) scheme() string {
+	if g.config.CertFile != "" {
+		return "https"
+	}
+	return "http"
+}
+
+// closeTimeout is how long requests under way may go on when the gateway closes.
+const closeTimeout = 5 * time.Second
+
+// Close lets requests under way finish, for at most 5 s, cuts streams and
+// WebSockets off, and waits.
+func (g *Gateway) Close() error {
+	g.closing.Do(func() { g.closed = g.shutdown() })
+	return g.closed
+}
+
+func (g *Gateway) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	var errs []error
+	switch {
+	case g.server != nil:
+		if err := g.server.Shutdown(ctx); err != nil { // streams do not finish by themselves
+			g.config.Log.Info("requests are cut off", "error", err)
+		}
+	case g.listener != nil:
+		errs = append(errs, g.listener.Close())
+	}
+	if g.proxy != nil {
+		errs = append(errs, g.proxy.Close())
+	}
+	if g.server != nil {
+		errs = append(errs, g.server.Close())
+	}
+	switch {
+	case g.admin != nil:
+		errs = append(errs, g.admin.Close())
+	case g.adminListener != nil:
+		errs = append(errs, g.adminListener.Close())
+	}
+	g.serving.Wait()
+	if g.routes != nil {
+		errs = append(errs, g.routes.Close())
+	}
+	if g.verifier != nil {
+		g.verifier.Close()
+	}
+	if g.keeper != nil {
+		g.stop()
+		g.keeper.close()
+	}
+	return errors.Join(errs...)
+}
