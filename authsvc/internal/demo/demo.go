@@ -4,9 +4,10 @@
 //	s, err := demo.Start(ctx, demo.Config{Name: "orders", Listen: "127.0.0.1:8081", Issuer: issuer, NATSURL: url})
 //	defer s.Close()
 //
-// It answers GET / with "token validated" and the user's id to whoever brings a
-// good token, and as the verifier's middleware does to everybody else; GET /stats
-// is open and shows the verifier's statistics.
+// It answers GET / and GET /orders, its own name, with "token validated" and the
+// user's id to whoever brings a good token, and as the verifier's middleware does to
+// everybody else. /orders/live is a WebSocket that says everything back, for as
+// long as the token lives. GET /stats is open and shows the verifier's statistics.
 package demo
 
 import (
@@ -94,6 +95,8 @@ func connect(c Config) (*nats.Conn, error) {
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", s.verifier.Middleware(http.HandlerFunc(s.hello)))
+	mux.Handle("GET /"+s.name, s.verifier.Middleware(http.HandlerFunc(s.hello)))
+	mux.Handle("GET /"+s.name+"/live", s.verifier.Middleware(http.HandlerFunc(s.live)))
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.verifier.Stats()) })
 	return mux
 }

@@ -28,7 +28,7 @@ func credentialOf(r *http.Request) (credential, error) {
 		shown++
 	}
 	switch {
-	case strings.Contains(r.URL.RawQuery, "access_token="):
+	case r.URL.RawQuery != "" && r.URL.Query().Has("access_token"):
 		// RFC 6750 §2.3 allows it, and it ends up in logs.
 		return credential{}, ambiguous("a token in the query")
 	case shown > 1:

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
+	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
+	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
@@ -37,8 +39,9 @@ type keeper struct {
 	log      *slog.Logger
 	// cache may lose entries, and may keep one that has been deleted: the JWT in it
 	// is verified on every request.
-	cache  *ristretto.Cache[string, kept]
-	flight singleflight.Group
+	cache   *ristretto.Cache[string, kept]
+	flight  singleflight.Group
+	renewed *proxy.Limiter // by token
 }
 
 // kept is a cached session. The cache compares hashes, so the token is here too.
@@ -55,7 +58,9 @@ func newKeeper(lifetime context.Context, v *vault.Vault, auth *client.Client, si
 	if err != nil {
 		return nil, fmt.Errorf("creating the cache of sessions: %w", err)
 	}
-	return &keeper{lifetime: lifetime, vault: v, auth: auth, log: log, cache: cache}, nil
+	return &keeper{
+		lifetime: lifetime, vault: v, auth: auth, log: log, cache: cache, renewed: proxy.NewLimiter(int(size)),
+	}, nil
 }
 
 func (k *keeper) close() { k.cache.Close() }
@@ -75,15 +80,18 @@ func (k *keeper) open(ctx context.Context, t vault.Token) (vault.Session, error)
 	return k.once(ctx, "open", t, func(e vault.Entry) bool { return time.Now().Unix() >= e.RefreshAt })
 }
 
-// errRenewed says that a session was renewed a moment ago, and not again.
-var errRenewed = errors.New("the session has been renewed a moment ago")
+// renewals bounds how often a session is renewed, so that what renewing does not
+// heal costs the auth service little.
+var renewals = routes.Rate{Requests: 1, Per: time.Second, Burst: 3}
+
+// errRenewed says that a session was renewed too often, and not again.
+var errRenewed = errors.New("the session was renewed several times a moment ago")
 
 // renew returns the session behind a token with another JWT than old: one that the
-// vault has already, or a new one. A session is renewed once a second at most, so
-// that what renewing does not heal costs the auth service little.
+// vault has already, or a new one.
 func (k *keeper) renew(ctx context.Context, t vault.Token, old string) (vault.Session, error) {
 	s, err := k.once(ctx, "renew", t, func(e vault.Entry) bool {
-		return e.Access == old && time.Now().Unix() > e.RenewedAt
+		return e.Access == old && k.renewed.Allow("renew", t.Name(), renewals) == 0
 	})
 	if err == nil && s.Access == old {
 		return vault.Session{}, errRenewed
@@ -178,6 +186,6 @@ func behind(tokens wire.Tokens, now time.Time) vault.Session {
 	life := time.Duration(tokens.ExpiresIn) * time.Second
 	return vault.Session{
 		Access: tokens.AccessToken, Refresh: tokens.RefreshToken, Sub: tokens.Sub, SID: tokens.SID,
-		RenewedAt: now.Unix(), RefreshAt: now.Add(life * 3 / 4).Unix(), ExpiresAt: now.Add(life).Unix(),
+		RefreshAt: now.Add(life * 3 / 4).Unix(), ExpiresAt: now.Add(life).Unix(),
 	}
 }

@@ -48,9 +48,8 @@ type Session struct {
 	Refresh string `json:"refresh"`
 	Sub     string `json:"sub"`
 	SID     string `json:"sid"`
-	// RenewedAt is when the JWT was fetched, RefreshAt when the next one should be,
-	// and ExpiresAt when it is over, all in Unix seconds.
-	RenewedAt int64 `json:"renewed_at"`
+	// RefreshAt is when a new JWT should be fetched, and ExpiresAt when the old
+	// one is over, both in Unix seconds.
 	RefreshAt int64 `json:"refresh_at"`
 	ExpiresAt int64 `json:"expires_at"`
 }
