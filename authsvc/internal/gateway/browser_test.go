@@ -79,7 +79,7 @@ func TestOtherSitesCannotUseTheCookie(t *testing.T) {
 		t.Errorf("another site logs the browser in: %s %v", r.Status, r.Cookies())
 	}
 	for origin, allowed := range map[string]bool{"https://evil.example": false, "null": false, own: true} {
-		conn, res, err := websocket.Dial(t.Context(), own+"/orders/live", &websocket.DialOptions{
+		conn, res, err := websocket.Dial(t.Context(), own+"/orders/live", &websocket.DialOptions{ //nolint:bodyclose // Dial says not to
 			HTTPHeader: http.Header{"Cookie": {cookie}, "Origin": {origin}},
 		})
 		if (err == nil) != allowed {

@@ -70,7 +70,7 @@ func TestForcedLogoutEndsTheOpaqueToken(t *testing.T) {
 // live opens a WebSocket through the gateway.
 func (w *world) live(t *testing.T, headers http.Header) *websocket.Conn {
 	t.Helper()
-	conn, r, err := websocket.Dial(t.Context(), w.URL()+"/orders/live", &websocket.DialOptions{HTTPHeader: headers})
+	conn, r, err := websocket.Dial(t.Context(), w.URL()+"/orders/live", &websocket.DialOptions{HTTPHeader: headers}) //nolint:bodyclose // Dial says not to
 	if err != nil {
 		t.Fatalf("opening a WebSocket: %v (%v)", err, r)
 	}

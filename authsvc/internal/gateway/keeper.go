@@ -23,7 +23,7 @@ var errEnded = errors.New("the session has ended")
 
 // Bounds of a look behind a token, which several requests may wait for.
 const (
-	loadTimeout = 10 * time.Second
+	loadTimeout = 5 * time.Second
 	// writeTries is how often a refreshed session is written until it is: the
 	// refresh token in the vault has been used.
 	writeTries = 3

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -67,6 +68,7 @@ type Entry struct {
 
 // Vault is the bucket. Its methods may be called concurrently.
 type Vault struct {
+	nc *nats.Conn
 	kv jetstream.KeyValue
 }
 
@@ -92,7 +94,7 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Vault, error)
 	if err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", c.Bucket, err)
 	}
-	return &Vault{kv: kv}, nil
+	return &Vault{nc: js.Conn(), kv: kv}, nil
 }
 
 // Create adds the entry of a token.
@@ -101,6 +103,11 @@ func (v *Vault) Create(ctx context.Context, t Token, s Session) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+	ctx, cancel, err := v.asking(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	defer cancel()
 	revision, err := v.kv.Create(ctx, t.Name(), sealed)
 	if err != nil {
 		return Entry{}, fmt.Errorf("keeping a session: %w", err)
@@ -111,6 +118,11 @@ func (v *Vault) Create(ctx context.Context, t Token, s Session) (Entry, error) {
 // Get returns the entry of a token, or [ErrNotFound]. An entry that was not made
 // with the token is an error that is not ErrNotFound.
 func (v *Vault) Get(ctx context.Context, t Token) (Entry, error) {
+	ctx, cancel, err := v.asking(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	defer cancel()
 	stored, err := v.kv.Get(ctx, t.Name())
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
@@ -136,6 +148,11 @@ func (v *Vault) Replace(ctx context.Context, t Token, old Entry, s Session) (Ent
 	if err != nil {
 		return Entry{}, err
 	}
+	ctx, cancel, err := v.asking(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	defer cancel()
 	revision, err := v.kv.Update(ctx, t.Name(), sealed, old.revision)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists):
@@ -148,10 +165,28 @@ func (v *Vault) Replace(ctx context.Context, t Token, old Entry, s Session) (Ent
 
 // Delete removes the entry of a token, if there is one.
 func (v *Vault) Delete(ctx context.Context, t Token) error {
+	ctx, cancel, err := v.asking(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	if err := v.kv.Purge(ctx, t.Name(), jetstream.PurgeTTL(markerLife)); err != nil {
 		return fmt.Errorf("forgetting a session: %w", err)
 	}
 	return nil
+}
+
+// askTimeout bounds each request to the bus.
+const askTimeout = 2 * time.Second
+
+// asking bounds one request. It fails at once while there is no connection, instead
+// of waiting for one until the timeout.
+func (v *Vault) asking(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if !v.nc.IsConnected() {
+		return nil, nil, fmt.Errorf("asking the bus: %w", nats.ErrDisconnected)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	return ctx, cancel, nil
 }
 
 func encode(t Token, s Session) ([]byte, error) {
