@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -164,6 +165,17 @@ func isHostName(name string) bool {
 
 // FileName is the name of a service as part of a file's name: its slashes are dots.
 func FileName(name string) string { return strings.ReplaceAll(name, "/", ".") }
+
+// CheckFiles refuses where WriteFiles would: for whoever is about to issue.
+func CheckFiles(dir, name string) error {
+	for _, ending := range []string{".key", ".crt"} {
+		path := filepath.Join(dir, FileName(name)+ending)
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("%s: %w: it is not overwritten", path, fs.ErrExist)
+		}
+	}
+	return nil
+}
 
 // WriteFiles writes NAME.crt, NAME.key and ca.crt to a directory, which is created
 // if it is missing. It refuses to overwrite the first two.

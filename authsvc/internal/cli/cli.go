@@ -44,6 +44,7 @@ type root struct {
 	Revoke      revokeCmd      `cmd:"" group:"admin" help:"Revoke a token, a session, a user, everyone, a key or a certificate."`
 	Revocations revocationsCmd `cmd:"" group:"admin" help:"List what has been revoked."`
 	Keys        keysCmd        `cmd:"" group:"admin" help:"List, rotate and kill signing keys."`
+	CA          caCmd          `cmd:"" name:"ca" group:"admin" help:"Run the internal CA: certificates of services, for mutual TLS."`
 	Services    servicesCmd    `cmd:"" group:"admin" help:"List, add and remove the services that may introspect and revoke."`
 }
 
