@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -56,7 +57,8 @@ func (p *place) open(ctx context.Context) (jetstream.Consumer, error) {
 }
 
 // find returns the consumer that exists, brought to these options except for
-// where it starts, which the broker does not let anyone change.
+// where it starts, which the broker does not let anyone change. One that has them
+// already is left alone, so that the right to change it is not needed.
 func (p *place) find(ctx context.Context, stream jetstream.Stream) (jetstream.Consumer, error) {
 	name := or(p.opts.Durable, p.consumer)
 	if name == "" {
@@ -69,7 +71,25 @@ func (p *place) find(ctx context.Context, stream jetstream.Stream) (jetstream.Co
 	has, wants := c.CachedInfo().Config, p.config()
 	wants.Name = name
 	wants.DeliverPolicy, wants.OptStartSeq, wants.OptStartTime = has.DeliverPolicy, has.OptStartSeq, has.OptStartTime
+	if suits(has, wants) {
+		return c, nil
+	}
 	return stream.UpdateConsumer(ctx, wants)
+}
+
+// suits reports whether a consumer has what config asks for. The broker writes a lone
+// filter that is the whole stream in more than one way.
+func suits(has, wants jetstream.ConsumerConfig) bool {
+	return has.Durable == wants.Durable && has.AckPolicy == wants.AckPolicy && has.AckWait == wants.AckWait &&
+		has.MaxDeliver == wants.MaxDeliver && has.MaxAckPending == wants.MaxAckPending &&
+		has.InactiveThreshold == wants.InactiveThreshold && slices.Equal(filters(has), filters(wants))
+}
+
+func filters(c jetstream.ConsumerConfig) []string {
+	if c.FilterSubject != "" {
+		return []string{c.FilterSubject}
+	}
+	return slices.Sorted(slices.Values(c.FilterSubjects))
 }
 
 func (p *place) create(ctx context.Context, stream jetstream.Stream) (jetstream.Consumer, error) {

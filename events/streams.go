@@ -30,6 +30,10 @@ type StreamOptions struct {
 	// Duplicates is the window in which a repeated publish is dropped; 0 means 5
 	// minutes. It is cut to the age of the stream.
 	Duplicates time.Duration
+	// Subscribers are the names of durable consumers of AUTH_EVENTS to make, for
+	// subscribers that may not make their own: see [Subscribe]. They deliver every
+	// event from the oldest on. One that is no longer named is left as it is.
+	Subscribers []string
 }
 
 // The defaults of StreamOptions.
@@ -94,6 +98,16 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, o StreamOptions)
 	for _, s := range streams {
 		if _, err := js.CreateOrUpdateStream(ctx, o.appendOnly(s)); err != nil {
 			return fmt.Errorf("creating or updating stream %s: %w", s.Name, err)
+		}
+	}
+	for _, name := range o.Subscribers {
+		opts, err := Subscription{Durable: name}.withDefaults()
+		if err != nil {
+			return err
+		}
+		p := place{js: js, opts: opts}
+		if _, err := p.open(ctx); err != nil {
+			return fmt.Errorf("making the consumer of subscriber %s: %w", name, err)
 		}
 	}
 	return nil

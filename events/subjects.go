@@ -41,16 +41,22 @@ const (
 	ServiceCA        = "authsvc-ca"
 )
 
-// InboxPrefix is what every reply subject starts with. A responder that would
+// InboxPrefix is what the subjects of replies start with. A responder that would
 // answer to another subject could be used to publish wherever it may publish
 // itself, so the auth service answers nothing else: see [IsInbox].
 const InboxPrefix = "_INBOX"
 
-// IsInbox reports whether reply is a subject that a responder may answer to:
-// under _INBOX or a private prefix such as _INBOX_orders, without wildcards.
+// crossPrefix is what the subject of a reply starts with where the request came from
+// another account: nats-server makes it up for this one reply, and lets no client
+// ask for an answer there.
+const crossPrefix = "_R_"
+
+// IsInbox reports whether reply is a subject that a responder may answer to, without
+// wildcards: under _INBOX or a private prefix such as _INBOX_orders, or under _R_,
+// which is the way back to another account.
 func IsInbox(reply string) bool {
 	first, rest, ok := strings.Cut(reply, ".")
-	return ok && rest != "" && strings.HasPrefix(first, InboxPrefix) &&
+	return ok && rest != "" && (strings.HasPrefix(first, InboxPrefix) || first == crossPrefix) &&
 		!strings.ContainsAny(reply, "*> \t\r\n")
 }
 

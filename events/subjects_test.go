@@ -16,6 +16,10 @@ func TestIsInbox(t *testing.T) {
 	}{
 		"the default inbox":         {"_INBOX.abc.1", true},
 		"a private inbox":           {"_INBOX_orders.abc", true},
+		"the way to an account":     {"_R_.q4V5AF.gicbqh", true},
+		"that way, longer":          {"_R_x.abc", false},
+		"that way, alone":           {"_R_.", false},
+		"that way, wildcard":        {"_R_.>", false},
 		"nothing":                   {"", false},
 		"the prefix alone":          {"_INBOX", false},
 		"the prefix with a dot":     {"_INBOX.", false},

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/time/rate"
+
+	"github.com/authbus/authbus/events"
 )
 
 // MinServer is the oldest nats-server that is accepted. Older ones have known
@@ -27,11 +29,12 @@ type Target struct {
 }
 
 // Connect opens a connection that comes back by itself for ever, also where the
-// broker cannot be reached yet. name is what the broker's own tools show.
+// broker cannot be reached yet. name is what the broker's own tools show; replies come
+// to an inbox of that name, _INBOX_<name>.>, which nobody else needs to read.
 func Connect(name string, target Target, log *slog.Logger) (*nats.Conn, error) {
 	h := connHandlers{log: log.With("connection", name), often: &rate.Sometimes{First: 3, Interval: 10 * time.Second}}
 	opts := []nats.Option{
-		nats.Name(name),
+		nats.Name(name), nats.CustomInboxPrefix(events.InboxPrefix + "_" + name),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		nats.Timeout(3 * time.Second),

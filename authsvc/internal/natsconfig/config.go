@@ -1,0 +1,264 @@
+package natsconfig
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authbus/authbus/events"
+)
+
+// Config says for whom the configuration is. TrustDomain, CertFile, KeyFile, CAFile
+// and StoreDir are required; the zero value of each other field is its default.
+//
+// Names are single words: letters, digits, dash and underscore. They are the last
+// part of a SPIFFE ID and a token of the name's inbox.
+type Config struct {
+	// TrustDomain is that of the certificates, such as example.org.
+	TrustDomain string
+	// Services embed a verifier. Remote are those that may have whole tokens
+	// verified as well (auth.verify).
+	Services, Remote []string
+	// Gateways are verifiers too, and keep sessions in the bucket gateway_sessions.
+	Gateways []string
+	// Subscribers read the events by a durable consumer of their name. One that is
+	// also in Services or Remote has both rights.
+	Subscribers []string
+	// Operators look at everything with the nats command, and change nothing.
+	Operators []string
+
+	// CertFile and KeyFile are the server's own, CAFile the roots that clients are
+	// verified against.
+	CertFile, KeyFile, CAFile string
+	// Listen is host:port for clients; default 0.0.0.0:4222. Port -1 takes a free one.
+	Listen string
+	// Monitor is host:port of the monitoring page, on a loopback address; default none.
+	Monitor string
+	// StoreDir is where JetStream keeps its data.
+	StoreDir string
+	// SyncInterval is how often data are synced to disk; default: every message.
+	SyncInterval time.Duration
+	// MaxFile bounds the data of AUTH, in bytes, and MaxSessionsFile those of
+	// GATEWAY; defaults 10 GiB and 1 GiB.
+	MaxFile, MaxSessionsFile int64
+	// ServerName names this server among those of a cluster; default nats-1.
+	ServerName string
+	// Cluster is the cluster that the server is part of; default none.
+	Cluster *Cluster
+}
+
+// Cluster configures the routes among servers. Every field but Listen is required.
+type Cluster struct {
+	// Name is the same on all servers.
+	Name string
+	// Listen is host:port for the other servers; default 0.0.0.0:6222.
+	Listen string
+	// Routes are the other servers, nats-route://HOST:PORT, by host names: a server
+	// is let in by the host name in its certificate.
+	Routes []string
+	// CertFile and KeyFile are of a certificate that names this server's host and is
+	// good for a client and for a server.
+	CertFile, KeyFile string
+}
+
+// The defaults of Config.
+const (
+	defaultListen        = "0.0.0.0:4222"
+	defaultClusterListen = "0.0.0.0:6222"
+	defaultServerName    = "nats-1"
+	defaultMaxFile       = 10 << 30
+	defaultSessionsFile  = 1 << 30
+)
+
+// FieldError says which field of a Config is wrong, and why.
+type FieldError struct {
+	// Field is the Go name, such as "Services" or "Cluster.Routes".
+	Field  string
+	Reason string
+}
+
+func (e *FieldError) Error() string { return "Config." + e.Field + " " + e.Reason }
+
+func (c Config) withDefaults() Config {
+	c.Listen = or(c.Listen, defaultListen)
+	c.ServerName = or(c.ServerName, defaultServerName)
+	c.MaxFile = or(c.MaxFile, defaultMaxFile)
+	c.MaxSessionsFile = or(c.MaxSessionsFile, defaultSessionsFile)
+	if c.Cluster != nil {
+		cluster := *c.Cluster
+		cluster.Listen = or(cluster.Listen, defaultClusterListen)
+		c.Cluster = &cluster
+	}
+	return c
+}
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// check names every field that cannot be right.
+func (c Config) check() error {
+	var wrong fieldErrors
+	if err := events.CheckTrustDomain(c.TrustDomain); err != nil {
+		wrong.add("TrustDomain", err.Error())
+	}
+	c.checkNames(&wrong)
+	for field, path := range map[string]string{
+		"CertFile": c.CertFile, "KeyFile": c.KeyFile, "CAFile": c.CAFile, "StoreDir": c.StoreDir,
+	} {
+		wrong.path(field, path)
+	}
+	wrong.listen("Listen", c.Listen)
+	if c.Monitor != "" {
+		wrong.listen("Monitor", c.Monitor)
+		if host, _, err := net.SplitHostPort(c.Monitor); err == nil && !isLoopback(host) {
+			wrong.add("Monitor", "must be a loopback address: certificates are not asked for there")
+		}
+	}
+	wrong.name("ServerName", c.ServerName)
+	wrong.require(c.SyncInterval >= 0, "SyncInterval", "must not be negative")
+	wrong.require(c.MaxFile > 0, "MaxFile", "must be positive")
+	wrong.require(c.MaxSessionsFile > 0, "MaxSessionsFile", "must be positive")
+	if c.Cluster != nil {
+		c.Cluster.check(&wrong)
+	}
+	return wrong.join()
+}
+
+// checkNames refuses names that would say more than one token of a subject, that are
+// the auth service's own, or that are there twice.
+func (c Config) checkNames(wrong *fieldErrors) {
+	for _, list := range []struct {
+		field string
+		names []string
+	}{
+		{"Services", c.Services}, {"Remote", c.Remote}, {"Gateways", c.Gateways},
+		{"Subscribers", c.Subscribers}, {"Operators", c.Operators},
+	} {
+		seen := map[string]bool{}
+		for _, name := range list.names {
+			wrong.name(list.field, name)
+			wrong.require(!seen[name], list.field, fmt.Sprintf("names %q twice", name))
+			wrong.require(!isOwn(name), list.field, fmt.Sprintf("must not name %q, which is an identity of authbus itself", name))
+			seen[name] = true
+		}
+	}
+	// One user is in one account and in one role; only services may read events as well.
+	roles := map[string]string{}
+	for _, list := range []struct {
+		field string
+		names []string
+	}{{"Services", join(c.Services, c.Remote, c.Subscribers)}, {"Gateways", c.Gateways}, {"Operators", c.Operators}} {
+		for _, name := range list.names {
+			if other, taken := roles[name]; taken && other != list.field {
+				wrong.add(list.field, fmt.Sprintf("must not name %q, which another list has for another role", name))
+			}
+			roles[name] = list.field
+		}
+	}
+}
+
+func (c Cluster) check(wrong *fieldErrors) {
+	wrong.name("Cluster.Name", c.Name)
+	wrong.listen("Cluster.Listen", c.Listen)
+	wrong.path("Cluster.CertFile", c.CertFile)
+	wrong.path("Cluster.KeyFile", c.KeyFile)
+	wrong.require(len(c.Routes) > 0, "Cluster.Routes", "must name the other servers")
+	seen := map[string]bool{}
+	for _, route := range c.Routes {
+		if reason := checkRoute(route); reason != "" {
+			wrong.add("Cluster.Routes", fmt.Sprintf("must not have %q: %s", route, reason))
+		}
+		wrong.require(!seen[route], "Cluster.Routes", fmt.Sprintf("names %q twice", route))
+		seen[route] = true
+	}
+}
+
+// checkRoute returns what is wrong with a route.
+func checkRoute(route string) string {
+	u, err := url.Parse(route)
+	switch {
+	case err != nil || u.Scheme != "nats-route" || u.Port() == "" || u.Hostname() == "":
+		return "a route is nats-route://HOST:PORT"
+	case u.User != nil:
+		return "servers prove themselves by certificate, not by a password"
+	case net.ParseIP(u.Hostname()) != nil:
+		return "servers are recognised by the host names in their certificates, not by addresses"
+	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || !isHostName(u.Hostname()):
+		return "a route is nats-route://HOST:PORT and nothing else"
+	}
+	return checkPort(u.Port(), 1)
+}
+
+// fieldErrors gathers what is wrong.
+type fieldErrors struct{ errs []error }
+
+func (w *fieldErrors) add(field, reason string) {
+	w.errs = append(w.errs, &FieldError{field, reason})
+}
+
+func (w *fieldErrors) require(ok bool, field, reason string) {
+	if !ok {
+		w.add(field, reason)
+	}
+}
+
+func (w *fieldErrors) join() error {
+	// Fields are checked from a map in places: the order must not vary.
+	sortErrors(w.errs)
+	return errors.Join(w.errs...)
+}
+
+// maxName keeps a name within what file names, consumers and subjects take.
+const maxName = 63
+
+// name refuses what would be more than a token of a subject: a dot, wildcards, spaces.
+func (w *fieldErrors) name(field, name string) {
+	switch {
+	case name == "":
+		w.add(field, "must not have an empty name")
+	case len(name) > maxName:
+		w.add(field, fmt.Sprintf("must not have %.20q…, which is longer than %d bytes", name, maxName))
+	case !isWord(name):
+		w.add(field, fmt.Sprintf("must not have %q: a name has only letters, digits, dash and underscore", name))
+	}
+}
+
+// path refuses what cannot stand in a quoted string of the configuration.
+func (w *fieldErrors) path(field, path string) {
+	switch {
+	case path == "":
+		w.add(field, "is required")
+	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '"' || r == '\'' || r == '\\' }):
+		w.add(field, fmt.Sprintf("must not have quotes, backslashes or control characters, as %q has", path))
+	}
+}
+
+func (w *fieldErrors) listen(field, address string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		w.add(field, fmt.Sprintf("must be host:port, not %q", address))
+		return
+	}
+	if net.ParseIP(host) == nil && !isHostName(host) {
+		w.add(field, fmt.Sprintf("must have a host name or an IP address, not %q", host))
+	}
+	if reason := checkPort(port, -1); reason != "" {
+		w.add(field, reason)
+	}
+}
+
+func checkPort(port string, lowest int) string {
+	if n, err := strconv.Atoi(port); err != nil || n < lowest || n > 65535 || n == 0 {
+		return fmt.Sprintf("must have a port up to 65535, not %q", port)
+	}
+	return ""
+}
