@@ -77,14 +77,14 @@ func (p *place) find(ctx context.Context, stream jetstream.Stream) (jetstream.Co
 	return stream.UpdateConsumer(ctx, wants)
 }
 
-// suits reports whether a consumer has what config asks for. The broker writes a lone
-// filter that is the whole stream in more than one way.
+// suits reports whether a consumer has what config asks for.
 func suits(has, wants jetstream.ConsumerConfig) bool {
 	return has.Durable == wants.Durable && has.AckPolicy == wants.AckPolicy && has.AckWait == wants.AckWait &&
 		has.MaxDeliver == wants.MaxDeliver && has.MaxAckPending == wants.MaxAckPending &&
 		has.InactiveThreshold == wants.InactiveThreshold && slices.Equal(filters(has), filters(wants))
 }
 
+// filters are the subjects of a consumer, a lone one of which may stand in either field.
 func filters(c jetstream.ConsumerConfig) []string {
 	if c.FilterSubject != "" {
 		return []string{c.FilterSubject}

@@ -29,7 +29,9 @@ type Subscription struct {
 	// Durable names the place in the stream that the broker keeps for this
 	// subscriber, so that it goes on there after a restart. Processes that use
 	// the same name share the events among them, still one at a time and in
-	// order. Empty means that the place is forgotten on Close.
+	// order. Empty means that the place is forgotten on Close. A durable that exists
+	// and has these options is taken as it is, so a subscriber that may not create
+	// consumers can be given one ([StreamOptions.Subscribers]).
 	Durable string
 
 	// Types are the types to deliver; empty means all.

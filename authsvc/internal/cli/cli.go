@@ -36,6 +36,8 @@ type root struct {
 	Dev   devCmd   `cmd:"" group:"run" help:"Run auth service, broker and two demo services for development."`
 	Serve serveCmd `cmd:"" group:"run" help:"Run the auth service on a given database and NATS."`
 
+	NATSConfig natsConfigCmd `cmd:"" name:"nats-config" group:"run" help:"Write the configuration of a nats-server in which certificates are the users."`
+
 	Login       loginCmd       `cmd:"" group:"admin" help:"Log in; the tokens are kept in your configuration directory."`
 	Logout      logoutCmd      `cmd:"" group:"admin" help:"Log out, and forget the tokens."`
 	Bootstrap   bootstrapCmd   `cmd:"" group:"admin" help:"Create the first admin with the one-time secret."`

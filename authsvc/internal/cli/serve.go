@@ -21,6 +21,8 @@ type serveCmd struct {
 	AnswererCredentials  string `help:"Credentials file of the identity that answers requests."`
 	StreamReplicas       int    `default:"1" help:"How many NATS servers hold each stream."`
 
+	EventSubscribers []string `placeholder:"NAME" help:"Services for which to make a durable consumer of the events, because they may not."`
+
 	MasterKeyFile string `help:"File with the key that seals the signing keys; created if it is missing."`
 	MasterKey     string `help:"The same key as text, for the environment: arguments are visible to others."`
 	Signing       string `enum:"EdDSA,ES256,RS256,shared-secret" default:"EdDSA" help:"Algorithm of access tokens; with shared-secret (HS256) every verifier can mint tokens."`
@@ -79,7 +81,7 @@ func (c *serveCmd) config(log *slog.Logger) node.Config {
 	return node.Config{
 		Listen: c.Listen, Issuer: c.Issuer, DatabaseURL: c.DatabaseURL,
 		NATSURL: c.NATSURL, PublisherCredentials: c.PublisherCredentials, AnswererCredentials: c.AnswererCredentials,
-		Replicas: c.StreamReplicas, MasterKey: c.MasterKey, MasterKeyFile: c.MasterKeyFile, Signing: c.Signing,
+		Replicas: c.StreamReplicas, EventSubscribers: c.EventSubscribers, MasterKey: c.MasterKey, MasterKeyFile: c.MasterKeyFile, Signing: c.Signing,
 		Secret: c.Secret, SecretFile: c.SecretFile, PreviousSecret: c.PreviousSecret, PreviousSecretFile: c.PreviousSecretFile,
 		KeyOverlap: c.KeyOverlap, KeyRotation: c.KeyRotation, Audiences: c.Audiences,
 		AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace,

@@ -140,8 +140,11 @@ func (c Config) checkNames(wrong *fieldErrors) {
 		field string
 		names []string
 	}{
-		{"Services", c.Services}, {"Remote", c.Remote}, {"Gateways", c.Gateways},
-		{"Subscribers", c.Subscribers}, {"Operators", c.Operators},
+		{"Services", c.Services},
+		{"Remote", c.Remote},
+		{"Gateways", c.Gateways},
+		{"Subscribers", c.Subscribers},
+		{"Operators", c.Operators},
 	} {
 		seen := map[string]bool{}
 		for _, name := range list.names {

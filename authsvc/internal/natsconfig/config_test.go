@@ -51,7 +51,7 @@ func TestGenerateWritesWhatIsInTestdata(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			want, err := os.ReadFile(path) //nolint:gosec // testdata
+			want, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,8 +151,7 @@ func TestAnyNamesMakeOneUserEach(t *testing.T) {
 		c.Remote, c.Subscribers, c.Operators = nil, nil, nil
 		text, err := natsconfig.Generate(c)
 		if err != nil {
-			var wrong *natsconfig.FieldError
-			if !errors.As(err, &wrong) {
+			if _, ok := errors.AsType[*natsconfig.FieldError](err); !ok {
 				r.Fatalf("error %v names no field", err)
 			}
 			return

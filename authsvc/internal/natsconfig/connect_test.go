@@ -83,7 +83,7 @@ func TestNothingButACertificateCounts(t *testing.T) {
 		"no TLS":          {nats.NoReconnect()},
 		"a user's name":   {nats.UserInfo("spiffe://example.org/orders", ""), nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: w.ca.pool()})},
 		"a token":         {nats.Token("t"), nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: w.ca.pool()})},
-		"too old a TLS":   {nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, RootCAs: w.ca.pool(), Certificates: []tls.Certificate{w.ca.named(t, "orders")}})}, //nolint:gosec // it is to be refused
+		"too old a TLS":   {nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, RootCAs: w.ca.pool(), Certificates: []tls.Certificate{w.ca.named(t, "orders")}})},
 		"the name beside": {nats.UserInfo("spiffe://example.org/authsvc-publisher", ""), nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: w.ca.pool(), Certificates: []tls.Certificate{w.ca.named(t, "stranger")}})},
 	} {
 		url := strings.Replace(w.url, "tls://", "nats://", 1)

@@ -34,6 +34,9 @@ type Config struct {
 	Broker *broker.Broker
 	// Replicas is how many brokers hold each stream; default 1.
 	Replicas int
+	// EventSubscribers are the services for which the node makes a durable consumer
+	// of the events, because they may not make their own; default none.
+	EventSubscribers []string
 
 	// MasterKey is the key that seals the signing keys, as text, and MasterKeyFile
 	// a file with it, which is created if it is missing. Exactly one is required.

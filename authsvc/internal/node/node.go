@@ -159,7 +159,7 @@ func (n *Node) connect(context.Context) (err error) {
 func (n *Node) startBus(context.Context) (err error) {
 	n.publisher, err = bus.StartPublisher(bus.PublisherConfig{
 		Conn: n.publishing, DB: n.db, Keys: n.keys, Log: n.config.Log, Metrics: n.registry,
-		Streams: events.StreamOptions{Replicas: n.config.Replicas},
+		Streams: events.StreamOptions{Replicas: n.config.Replicas, Subscribers: n.config.EventSubscribers},
 	})
 	if err != nil {
 		return err
