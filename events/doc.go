@@ -73,6 +73,13 @@
 // does not know the scope, cannot prove its freshness from the first such record on
 // until it has expired: update the verifiers before the first certificate is revoked.
 //
+// # Certificates
+//
+// The internal CA (authsvc ca) says who a service is with one SPIFFE ID in its
+// certificate: [CertificateSPIFFEID]. [RenewCertificate] gets the successor of a
+// certificate over the bus; its answer is believed because the intermediate that
+// issued the old one has signed it, so it also brings new roots.
+//
 // # Streams
 //
 // Records of tokens live for about an hour, those of certificates for days. So each

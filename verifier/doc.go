@@ -39,6 +39,13 @@
 // completeness comes from the revision numbers. A signed record that this
 // version does not understand takes the freshness away until it has expired.
 //
+// # Certificates
+//
+// Services have certificates that are revoked in the same log.
+// [Verifier.CheckCertificate] says whether one is, from what is known here and with
+// the same bound; [Verifier.WatchCertificate] ends what was begun with it. Package
+// mtls does both for every connection.
+//
 // # Shared secrets
 //
 // With [Config.SharedSecret] tokens are verified with a secret (HS256) that the

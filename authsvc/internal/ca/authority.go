@@ -70,6 +70,9 @@ func build(dir, trustDomain string) error {
 		return err
 	}
 	next, err := newIntermediate(root, trustDomain)
+	if err == nil {
+		err = try(root, next, trustDomain)
+	}
 	if err != nil {
 		return err
 	}
@@ -79,6 +82,30 @@ func build(dir, trustDomain string) error {
 		createFile(filepath.Join(dir, "bundle.crt"), events.EncodeCertificates(root.cert)),
 		next.save(dir),
 	)
+}
+
+// try issues a certificate that nobody gets. A few trust domains that SPIFFE allows,
+// such as those that begin with a dot, are none that certificates can name or bind.
+func try(root, i *issuer, trustDomain string) error {
+	template, err := Request{Name: "trial"}.template(trustDomain)
+	if err != nil {
+		return err
+	}
+	key, err := newKey()
+	if err != nil {
+		return err
+	}
+	leaf, err := sign(template, i.cert, &key.PublicKey, i.key)
+	if err != nil {
+		return fmt.Errorf("the trust domain %q does not work in certificates: %w", trustDomain, err)
+	}
+	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
+	options.Roots.AddCert(root.cert)
+	options.Intermediates.AddCert(i.cert)
+	if _, err := leaf.Verify(options); err != nil {
+		return fmt.Errorf("the trust domain %q does not work in certificates: %w", trustDomain, err)
+	}
+	return nil
 }
 
 // Open opens the CA in a directory.

@@ -17,8 +17,9 @@ import (
 // RenewerConfig configures a [Renewer]. CA, Conn and Revoked are required.
 type RenewerConfig struct {
 	CA *CA
-	// Conn is the connection that answers. It should be able to publish to inboxes
-	// only: whoever asks chooses where the answer goes.
+	// Conn is the connection that answers. It subscribes to auth.ca.renew and
+	// $SRV.>, and should be able to publish to inboxes only (and to ask what a
+	// verifier asks): whoever asks chooses where the answer goes.
 	Conn *nats.Conn
 	// Revoked is the CheckCertificate method of a verifier.
 	Revoked func(id string) error
