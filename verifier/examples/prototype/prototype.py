@@ -34,7 +34,7 @@ from fastapi.responses import JSONResponse
 
 TIMEOUT = 2.0  # seconds for each question to the auth service
 KEY_REFRESH = 60.0  # seconds after which the keys are fetched again
-KEY_PAUSE = 5.0  # seconds between fetches, however many unknown keys are named
+KEY_PAUSE = 2.0  # seconds between fetches, however many unknown keys are named
 MAX_KEY_AGE = 600.0  # seconds after which keys that cannot be fetched are not used
 ALGORITHMS = ("EdDSA", "ES256", "RS256")
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
@@ -63,14 +63,17 @@ class Remote:
     async def verify(self, token):
         form = {"token": token, "token_type_hint": "access_token"}
         try:
-            answer = await self.http.post(self.args.introspection, data=form, auth=self.auth)
+            question = self.http.post(self.args.introspection, data=form, auth=self.auth)
+            answer = await asyncio.wait_for(question, TIMEOUT)
             claims = answer.json() if answer.status_code == 200 else None
-        except (httpx.HTTPError, ValueError) as e:
+        except (httpx.HTTPError, asyncio.TimeoutError, ValueError) as e:
             raise Unavailable("no answer") from e
         if not isinstance(claims, dict) or not isinstance(claims.get("active"), bool):
             raise Unavailable("no introspection response")
         if not claims["active"]:
             raise Invalid("not active")
+        if not isinstance(claims.get("sub"), str):
+            raise Unavailable("nobody's token")
         # A refresh token is active too, and must not do for an access token.
         if claims.get("token_type") != "Bearer" or claims.get("iss") != self.args.issuer:
             raise Invalid("not an access token of ours")
@@ -112,15 +115,15 @@ class Local:
                     await self.fetch()
                 except Unavailable:
                     pass  # the keys at hand do, until they are too old
-            if time.monotonic() - self.fetched > MAX_KEY_AGE:
+            if now - self.fetched > MAX_KEY_AGE:
                 raise Unavailable("the keys are too old")
-        if kid not in self.keys:
+            if kid in self.keys:
+                return self.keys[kid]
+            if self.fetched < now:
+                raise Unavailable("the key may be a new one")
             raise Invalid("unknown key")
-        return self.keys[kid]
 
     async def verify(self, token):
-        if len(token) > MAX_TOKEN or not COMPACT.fullmatch(token):
-            raise Invalid("not a token")
         try:
             header = jwt.get_unverified_header(token)
             typ, kid = header.get("typ"), header.get("kid")
@@ -139,15 +142,6 @@ class Local:
         return claims
 
 
-def bearer(request):
-    """Returns the token, or None. Two credentials are none to choose from."""
-    given = request.headers.getlist("authorization")
-    if len(given) > 1:
-        raise Invalid("more than one credential")
-    scheme, _, token = (given or [""])[0].partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
 def refuse(status, code, title, header, value):
     body = {"type": "about:blank", "title": title, "status": status, "code": code}
     headers = {header: value, "Cache-Control": "no-store"}
@@ -159,10 +153,16 @@ def application(verifier, http):
 
     @app.get("/")
     async def hello(request: fastapi.Request):
+        given = request.headers.getlist("authorization")
+        if len(given) > 1:
+            title = "more than one credential"
+            return refuse(400, "invalid_request", title, "WWW-Authenticate", 'Bearer error="invalid_request"')
+        scheme, _, token = "".join(given).partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return refuse(401, "not_authenticated", "not authenticated", "WWW-Authenticate", "Bearer")
         try:
-            token = bearer(request)
-            if token is None:
-                return refuse(401, "not_authenticated", "not authenticated", "WWW-Authenticate", "Bearer")
+            if len(token) > MAX_TOKEN or not COMPACT.fullmatch(token):
+                raise Invalid("not a token")
             claims = await verifier.verify(token)
         except Invalid:
             challenge = 'Bearer error="invalid_token", error_description="please log in again"'

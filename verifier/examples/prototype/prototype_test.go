@@ -2,7 +2,9 @@ package main_test
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -42,7 +44,6 @@ var forms = []struct {
 func TestEveryForm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, authsvctest.Config{})
-	ada := w.Register(t, "ada")
 	running := make([]*service, len(forms))
 	for i, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
@@ -52,14 +53,14 @@ func TestEveryForm(t *testing.T) {
 			s := w.run(w.t, f.python, f.args...) // until the end of the whole test
 			running[i] = s
 			w.checkStrangers(t, s)
-			tokens := w.Login(t, ada)
-			if got := s.get(t, tokens.AccessToken); got.status != 200 || got.Message != "token validated" || got.Sub != ada.Sub {
+			tokens := w.Login(t, w.user)
+			if got := s.get(t, tokens.AccessToken); got.status != 200 || got.Message != "token validated" || got.Sub != w.user.Sub {
 				t.Errorf("a good token: %+v", got)
 			}
 			w.checkLogout(t, s, tokens, f.afterLogout)
 		})
 	}
-	tokens := w.Login(t, ada)
+	tokens := w.Login(t, w.user)
 	for _, s := range running {
 		if s != nil {
 			s.await(t, tokens.AccessToken, 200)
@@ -90,13 +91,17 @@ func TestEveryForm(t *testing.T) {
 func (w *world) checkStrangers(t *testing.T, s *service) {
 	t.Helper()
 	asked := w.asked.Load()
-	if got := s.get(t, ""); got.status != 401 || got.Title != "not authenticated" || got.challenge != "Bearer" {
-		t.Errorf("no token: %+v", got)
+	for name, header := range map[string]http.Header{
+		"no token": {}, "an empty one": {"Authorization": {"Bearer"}}, "another scheme": {"Authorization": {"Basic YTpi"}},
+	} {
+		if got := s.ask(t, header); got.status != 401 || got.Title != "not authenticated" || got.challenge != "Bearer" {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 	if w.asked.Load() != asked {
 		t.Error("the auth service was asked although there is no token")
 	}
-	tokens := w.Login(t, w.Register(t, "user-of-"+strings.ToLower(strings.ReplaceAll(t.Name()[len("TestEveryForm/"):], "_", "-"))))
+	tokens := w.Login(t, w.user)
 	good := tokens.AccessToken
 	for name, bad := range map[string]string{
 		"nonsense": "nonsense", "three parts": "a.b.c", "no signature": good[:strings.LastIndex(good, ".")+1],
@@ -106,6 +111,9 @@ func (w *world) checkStrangers(t *testing.T, s *service) {
 		if got := s.get(t, bad); got.status != 401 || got.Title != "please log in again" || !strings.Contains(got.challenge, `error="invalid_token"`) {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+	if got := s.ask(t, http.Header{"Authorization": {"Bearer " + good, "Bearer " + good}}); got.status != 400 {
+		t.Errorf("two headers: %+v", got)
 	}
 }
 
@@ -125,6 +133,61 @@ func (w *world) checkLogout(t *testing.T, s *service, tokens authsvctest.Tokens,
 	t.Logf("the next request after a forced logout has its answer, %d, in %v", status, time.Since(began).Round(time.Microsecond))
 }
 
+// TestPythonRemoteBelievesNoStrangeAnswer: what is not clearly an active access
+// token for this service is not accepted, whatever the endpoint answers.
+func TestPythonRemoteBelievesNoStrangeAnswer(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	w := newWorld(t, authsvctest.Config{})
+	const silent = 0
+	var status atomic.Int64
+	var body atomic.Value
+	endpoint := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if status.Load() == silent {
+			_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client has left
+			<-r.Context().Done()
+			return
+		}
+		rw.Header().Set("Location", "/elsewhere")
+		rw.WriteHeader(int(status.Load()))
+		_, _ = rw.Write([]byte(body.Load().(string)))
+	}))
+	t.Cleanup(endpoint.Close)
+	s := w.run(t, true, "--mode", "remote", "--introspection", endpoint.URL)
+	good := `{"active":true,"sub":"u_1","token_type":"Bearer","aud":["orders"],"iss":"` + w.Issuer() + `"}`
+	for name, c := range map[string]struct {
+		status int64
+		body   string
+		want   int
+	}{
+		"a good one":            {200, good, 200},
+		"inactive":              {200, `{"active":false}`, 401},
+		"a refresh token":       {200, strings.Replace(good, "Bearer", "refresh_token", 1), 401},
+		"of another issuer":     {200, strings.Replace(good, "http:", "https:", 1), 401},
+		"for another audience":  {200, strings.Replace(good, "orders", "orders-old", 1), 401},
+		"for a longer audience": {200, strings.Replace(good, `["orders"]`, `"orders-old"`, 1), 401},
+		"for nobody":            {200, strings.Replace(good, `["orders"]`, `null`, 1), 401},
+		"active in words":       {200, strings.Replace(good, "true", `"true"`, 1), 503},
+		"active by number":      {200, strings.Replace(good, "true", "1", 1), 503},
+		"nobody's":              {200, strings.Replace(good, `"u_1"`, "null", 1), 503},
+		"a list":                {200, "[" + good + "]", 503},
+		"no JSON":               {200, "OK", 503},
+		"nothing":               {200, "", 503},
+		"a redirect":            {302, good, 503},
+		"refused credentials":   {401, good, 503},
+		"throttled":             {429, good, 503},
+		"an error":              {500, good, 503},
+		"unavailable":           {503, good, 503},
+		"no answer":             {silent, "", 503},
+	} {
+		status.Store(c.status)
+		body.Store(c.body)
+		if got := s.get(t, "a.b.c"); got.status != c.want {
+			t.Errorf("%s: %+v, want %d", name, got, c.want)
+		}
+	}
+}
+
 // TestPythonLocalLearnsOfALogoutOnlyAtExpiry pins what prototype.py says of
 // itself: by the JWKS alone a token that is revoked works until it expires.
 func TestPythonLocalLearnsOfALogoutOnlyAtExpiry(t *testing.T) {
@@ -132,7 +195,7 @@ func TestPythonLocalLearnsOfALogoutOnlyAtExpiry(t *testing.T) {
 	requirePython(t)
 	w := newWorld(t, authsvctest.Config{AccessLifetime: 3 * time.Second})
 	s := w.run(t, true, "--mode", "local", "--leeway", "0")
-	tokens := w.Login(t, w.Register(t, "ada"))
+	tokens := w.Login(t, w.user)
 	w.Revoke(t, events.ScopeSession, tokens.SID)
 	if got := s.get(t, tokens.AccessToken); got.status != 200 {
 		t.Errorf("a revoked token that has not expired: %+v; prototype.py should say so", got)
@@ -140,22 +203,49 @@ func TestPythonLocalLearnsOfALogoutOnlyAtExpiry(t *testing.T) {
 	s.await(t, tokens.AccessToken, 401)
 }
 
+// TestPythonLocalNoticesAKilledKey: a key that was killed leaves the JWKS, and
+// whatever has the document fetched again makes prototype.py forget it.
+func TestPythonLocalNoticesAKilledKey(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	w := newWorld(t, authsvctest.Config{})
+	s := w.run(t, true, "--mode", "local")
+	old := w.Login(t, w.user)
+	s.await(t, old.AccessToken, 200)
+	header, err := base64.RawURLEncoding.DecodeString(strings.Split(old.AccessToken, ".")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signed struct{ KID string }
+	if err := json.Unmarshal(header, &signed); err != nil {
+		t.Fatal(err)
+	}
+	w.Revoke(t, events.ScopeKey, signed.KID)
+	next := w.Login(t, w.user)
+	if got := s.get(t, next.AccessToken); got.status != 503 && got.status != 200 {
+		t.Errorf("a token of a key that is too new: %+v", got)
+	}
+	s.await(t, next.AccessToken, 200)
+	if got := s.get(t, old.AccessToken); got.status == 200 {
+		t.Errorf("a token of the killed key: %+v", got)
+	}
+	s.await(t, old.AccessToken, 401) // as soon as the keys may be fetched again: it could be a new one
+}
+
 // world is the real auth service, and a way to its introspection that counts.
 type world struct {
 	*authsvctest.Server
 	t             *testing.T
-	binary        string
-	environment   []string
+	user          authsvctest.User
+	environment   []string // with the service's credentials
 	introspection string
 	asked         atomic.Int64
 }
 
 func newWorld(t *testing.T, c authsvctest.Config) *world {
 	t.Helper()
-	w := &world{Server: authsvctest.Start(t, c), t: t, binary: filepath.Join(t.TempDir(), "prototype")}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
+	w := &world{Server: authsvctest.Start(t, c), t: t}
+	w.user = w.Register(t, "ada")
 	w.environment = append(os.Environ(), "CLIENT_ID=orders", "CLIENT_SECRET="+w.AddService(t, "orders"))
 	target, err := url.Parse(w.URL())
 	if err != nil {
@@ -177,9 +267,9 @@ type service struct{ url string }
 // run starts a prototype on a free port and ends it with t.
 func (w *world) run(t *testing.T, python bool, args ...string) *service {
 	t.Helper()
-	name, flags := w.binary, []string{"-listen", "127.0.0.1:0", "-issuer", w.Issuer()}
-	if python {
-		name, flags = interpreter, []string{"prototype.py", "--listen", "127.0.0.1:0", "--issuer", w.Issuer()}
+	name, flags := interpreter, []string{"prototype.py", "--listen", "127.0.0.1:0", "--issuer", w.Issuer()}
+	if !python {
+		name, flags = build(t), []string{"-listen", "127.0.0.1:0", "-issuer", w.Issuer()}
 	}
 	fill := strings.NewReplacer("NATS", w.NATSURL(), "INTROSPECTION", w.introspection)
 	for _, arg := range args {
@@ -205,6 +295,16 @@ func (w *world) run(t *testing.T, python bool, args ...string) *service {
 	return &service{address}
 }
 
+// build builds main.go; but for the first time Go has it in its cache.
+func build(t *testing.T) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "prototype")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	return binary
+}
+
 // answer is what the prototype answers.
 type answer struct {
 	status              int
@@ -217,13 +317,19 @@ var anyone = &http.Client{Timeout: 10 * time.Second}
 // get asks with a token, unless it is empty.
 func (s *service) get(t *testing.T, token string) answer {
 	t.Helper()
+	if token == "" {
+		return s.ask(t, http.Header{})
+	}
+	return s.ask(t, http.Header{"Authorization": {"Bearer " + token}})
+}
+
+func (s *service) ask(t *testing.T, header http.Header) answer {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
+	req.Header = header
 	resp, err := anyone.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -239,12 +345,17 @@ func (s *service) get(t *testing.T, token string) answer {
 // await asks until the answer has the status.
 func (s *service) await(t *testing.T, token string, status int) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	deadline := time.After(20 * time.Second)
+	again := time.NewTicker(2 * time.Millisecond)
+	defer again.Stop()
+	for {
 		got := s.get(t, token)
 		if got.status == status {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-again.C:
+		case <-deadline:
 			t.Fatalf("%+v, want %d", got, status)
 		}
 	}
