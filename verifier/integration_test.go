@@ -156,6 +156,8 @@ func TestARestoredDatabaseResurrectsNothing(t *testing.T) {
 	s := a.Server()
 	backup := s.Backup(t)
 	a.Revoke(t, token)
+	certificate := strings.Repeat("ce", 32)
+	s.Revoke(t, events.ScopeCert, certificate)
 	eventually(t, "the token is refused", func() bool { return says(v, token, verifier.ErrRevoked) })
 	epoch := v.Stats().Epoch
 	s.Restore(t, backup)
@@ -174,6 +176,11 @@ func TestARestoredDatabaseResurrectsNothing(t *testing.T) {
 	defer late.Close()
 	if !says(late, token, verifier.ErrRevoked) {
 		t.Error("the revoked token is accepted by a verifier that has just started")
+	}
+	for name, who := range map[string]*verifier.Verifier{"the old verifier": v, "the new verifier": late} {
+		if err := who.CheckCertificate(certificate); !errors.Is(err, verifier.ErrRevoked) {
+			t.Errorf("%s on the revoked certificate: %v", name, err)
+		}
 	}
 }
 
