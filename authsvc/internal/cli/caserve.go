@@ -17,7 +17,7 @@ import (
 type caServeCmd struct {
 	NATSURL         string        `name:"nats-url" required:"" help:"Addresses of the NATS servers, separated by commas; with tls:// it connects with a certificate of its own."`
 	NATSCredentials string        `name:"nats-credentials" help:"Credentials file on NATS." type:"path" placeholder:"FILE"`
-	Name            string        `help:"Its name in its own certificate." default:"ca" variable:"AUTHSVC_CA_NAME"`
+	Name            string        `help:"Its name, on NATS and in its own certificate." default:"ca" variable:"AUTHSVC_CA_NAME"`
 	Issuer          string        `required:"" help:"Public URL of the auth service, whose revocations it follows." variable:"AUTHSVC_ISSUER"`
 	Lifetime        time.Duration `help:"How long renewed certificates live, at most 144h." default:"24h"`
 	LogLevel        slog.Level    `default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
@@ -34,7 +34,7 @@ func (cmd *caServeCmd) Run(ctx context.Context, t *terminal, dir caDir) error {
 	if err != nil {
 		return err
 	}
-	nc, err := bus.Connect("authsvc-ca", target, log)
+	nc, err := bus.Connect(cmd.Name, target, log) // whose inbox is that of its identity
 	if err != nil {
 		return err
 	}
