@@ -32,9 +32,10 @@ const (
 
 // root is the whole command line.
 type root struct {
-	Tour  tourCmd  `cmd:"" group:"run" help:"Show the main job on a stack of its own."`
-	Dev   devCmd   `cmd:"" group:"run" help:"Run auth service, broker and two demo services for development."`
-	Serve serveCmd `cmd:"" group:"run" help:"Run the auth service on a given database and NATS."`
+	Tour    tourCmd    `cmd:"" group:"run" help:"Show the main job on a stack of its own."`
+	Dev     devCmd     `cmd:"" group:"run" help:"Run auth service, broker and two demo services for development."`
+	Serve   serveCmd   `cmd:"" group:"run" help:"Run the auth service on a given database and NATS."`
+	Gateway gatewayCmd `cmd:"" group:"run" help:"Run a gateway: opaque tokens outside, JWT inside, services hidden behind it."`
 
 	NATSConfig natsConfigCmd `cmd:"" name:"nats-config" group:"run" help:"Write the configuration of a nats-server in which certificates are the users."`
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/verifier/token"
 )
 
 // Config configures a Gateway. Routes, Auth, Issuer and NATS are required; the
@@ -36,6 +38,9 @@ type Config struct {
 	Issuer, Audience string
 	// NATS is a connection to the bus. The gateway does not close it.
 	NATS *nats.Conn
+	// SharedSecret and PreviousSharedSecret are those of an auth service that signs
+	// with a shared secret; default none.
+	SharedSecret, PreviousSharedSecret token.Secret
 	// MaxStale is the bound of the verifier; 0 means its default.
 	MaxStale time.Duration
 

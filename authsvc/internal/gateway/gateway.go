@@ -99,6 +99,7 @@ func (g *Gateway) listen(ctx context.Context) (err error) {
 func (g *Gateway) startVerifier(ctx context.Context) (err error) {
 	g.verifier, err = verifier.New(ctx, verifier.Config{
 		Issuer: g.config.Issuer, Audience: g.config.Audience, Name: "gateway", NATS: g.config.NATS,
+		SharedSecret: g.config.SharedSecret, PreviousSharedSecret: g.config.PreviousSharedSecret,
 		MaxStale: g.config.MaxStale, Logger: g.config.Log,
 	})
 	if err == nil {

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/gateway"
+	"github.com/authbus/authbus/verifier/token"
+)
+
+// gatewayCmd is `authsvc gateway`: one address for clients, the services behind it.
+type gatewayCmd struct {
+	Listen      string `default:"127.0.0.1:8000" help:"Address for clients."`
+	TLSCert     string `name:"tls-cert" placeholder:"FILE" help:"Certificate for clients, in PEM. Default: no TLS."`
+	TLSKey      string `name:"tls-key" placeholder:"FILE" help:"Its key."`
+	AdminListen string `help:"Address of /healthz, /readyz and /metrics. Default: none."`
+
+	Routes string `required:"" placeholder:"FILE" help:"YAML file with the rules: which requests go where. It is read again when it changes."`
+	Auth   string `required:"" placeholder:"URL" help:"The auth service. It should trust the gateway as a proxy."`
+	Issuer string `help:"The iss of its tokens. Default: the URL of the auth service."`
+
+	NATSURL     string `name:"nats-url" required:"" help:"Addresses of the NATS servers, separated by commas."`
+	Credentials string `placeholder:"FILE" help:"Credentials file of the gateway on NATS."`
+	KVReplicas  int    `name:"kv-replicas" default:"1" help:"How many NATS servers hold the bucket of the sessions."`
+
+	SecretFile         string `placeholder:"FILE" help:"File with the shared secret, where the auth service signs with one."`
+	PreviousSecretFile string `placeholder:"FILE" help:"File with the second shared secret, while one replaces the other."`
+
+	SessionIdle    time.Duration `default:"336h" help:"A session that is not used ends after this; as at the auth service."`
+	MaxStale       time.Duration `default:"30s" help:"The bound: what the gateway cannot prove to be newer than this it does not accept."`
+	TrustedProxies []string      `help:"Networks whose X-Forwarded-For is believed."`
+	LogLevel       slog.Level    `default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
+}
+
+// Run serves until ctx ends, and then ends in order.
+func (c *gatewayCmd) Run(ctx context.Context, t *terminal) (err error) {
+	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	config, err := c.config(log)
+	if err != nil {
+		return err
+	}
+	config.NATS, err = bus.Connect("gateway", bus.Target{
+		URL: c.NATSURL, Credentials: c.Credentials,
+		Options: []nats.Option{nats.CustomInboxPrefix("_INBOX_gateway")}, // nobody else may read it
+	}, log)
+	if err != nil {
+		return err
+	}
+	defer config.NATS.Close()
+	g, err := gateway.Start(ctx, config)
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "url", g.URL(), "admin", g.AdminURL())
+	<-ctx.Done()
+	log.Info("stopping")
+	return g.Close()
+}
+
+func (c *gatewayCmd) config(log *slog.Logger) (gateway.Config, error) {
+	config := gateway.Config{
+		Listen: c.Listen, CertFile: c.TLSCert, KeyFile: c.TLSKey, AdminListen: c.AdminListen,
+		Routes: c.Routes, Auth: c.Auth, Issuer: c.Issuer, MaxStale: c.MaxStale,
+		SessionIdle: c.SessionIdle, Replicas: c.KVReplicas, Log: log,
+	}
+	if config.Issuer == "" {
+		config.Issuer = c.Auth
+	}
+	var errs [3]error
+	config.SharedSecret, errs[0] = readSecret("secret-file", c.SecretFile)
+	config.PreviousSharedSecret, errs[1] = readSecret("previous-secret-file", c.PreviousSecretFile)
+	config.TrustedProxies, errs[2] = readNetworks("trusted-proxies", c.TrustedProxies)
+	return config, errors.Join(errs[:]...)
+}
+
+// readSecret reads the secret of a flag that may be left out.
+func readSecret(flag, file string) (token.Secret, error) {
+	if file == "" {
+		return token.Secret{}, nil
+	}
+	secret, err := token.ReadSecretFile(file)
+	if err != nil {
+		return token.Secret{}, fmt.Errorf("--%s: %w", flag, err)
+	}
+	return secret, nil
+}
+
+// readNetworks reads networks and single addresses.
+func readNetworks(flag string, texts []string) ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if addr, addrErr := netip.ParseAddr(text); err != nil && addrErr == nil {
+			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %q is neither a network nor an address", flag, text)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
+}
