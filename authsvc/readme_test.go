@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -124,18 +125,60 @@ type step struct {
 func checkTour(t *testing.T, out string) {
 	t.Helper()
 	steps := 0
+	var answers []answer
 	for line := range strings.Lines(out) {
 		var s step
-		if err := json.Unmarshal([]byte(line), &s); err != nil {
+		var a answer
+		if err := errors.Join(json.Unmarshal([]byte(line), &s), json.Unmarshal([]byte(line), &a)); err != nil {
 			t.Fatalf("%q: %v", line, err)
+		}
+		if a.Answer != "" {
+			answers = append(answers, a)
+			continue
 		}
 		if !s.OK || s.Step == "" || s.Detail == "" || s.MS == nil {
 			t.Errorf("step %s", line)
 		}
 		steps++
 	}
-	if steps != 13 {
-		t.Errorf("%d steps, want 13", steps)
+	if steps != 22 {
+		t.Errorf("%d steps, want 22", steps)
+	}
+	checkAnswers(t, answers)
+}
+
+// answer is one row of the comparison at the end of the tour.
+type answer struct {
+	Answer    string
+	MedianMS  float64 `json:"median_ms"`
+	AuthCalls int     `json:"auth_calls_per_100"`
+	LogoutMS  float64 `json:"logout_ms"`
+	Stopped   string  `json:"auth_stopped"`
+}
+
+// checkAnswers holds the README's table to what the tour has found: the same
+// answers, the same number of questions to the auth service, the same end. Times
+// are not compared: they are this machine's.
+func checkAnswers(t *testing.T, answers []answer) {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| [0-9.]+ ms \| (\d+) \| [0-9.]+ ms \| ([^|]+) \|$`).FindAllStringSubmatch(string(readme), -1)
+	if len(rows) != len(answers) || len(rows) != 5 {
+		t.Fatalf("the README shows %d answers, the tour %d", len(rows), len(answers))
+	}
+	for i, row := range rows {
+		a := answers[i]
+		works := strings.HasPrefix(row[3], "works for *B*")
+		if row[1] != a.Answer || row[2] != fmt.Sprint(a.AuthCalls) || works != strings.HasPrefix(a.Stopped, "works for ") ||
+			!works && row[3] != a.Stopped {
+			t.Errorf("the README says %q, the tour %+v", row[1:], a)
+		}
+		if a.MedianMS <= 0 || a.LogoutMS < 0 {
+			t.Errorf("no times in %+v", a)
+		}
 	}
 }
 

@@ -62,7 +62,10 @@ func Start(ctx context.Context, c Config) (*Service, error) {
 		return nil, fmt.Errorf("starting %s: connecting to the bus: %w", c.Name, err)
 	}
 	how := c.Verifier
-	how.Issuer, how.Audience, how.NATS, how.Logger = c.Issuer, c.Name, nc, c.Log
+	how.Issuer, how.Audience, how.Logger = c.Issuer, c.Name, c.Log
+	if how.IntrospectionURL == "" {
+		how.NATS = nc
+	}
 	v, err := verifier.New(ctx, how)
 	if err != nil {
 		nc.Close()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"text/tabwriter"
 	"time"
 )
 
@@ -39,6 +40,28 @@ func (r *report) print(s result) error {
 	_, err := fmt.Fprintf(r.out, "%s  %-22s %9.1f ms  %s\n", mark, s.Step, s.MS, s.Detail)
 	if err != nil {
 		return fmt.Errorf("printing a step: %w", err)
+	}
+	return nil
+}
+
+// compare prints what the answers cost, for programs one JSON object a line.
+func (r *report) compare(costs []cost) error {
+	if r.json {
+		out := json.NewEncoder(r.out)
+		for _, c := range costs {
+			if err := out.Encode(c); err != nil {
+				return fmt.Errorf("printing a cost: %w", err)
+			}
+		}
+		return nil
+	}
+	table := tabwriter.NewWriter(r.out, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(table, "\nanswer\tmedian call\tauth service asked, per 100 calls\tlogout honoured after\tauth service stopped\n")
+	for _, c := range costs {
+		fmt.Fprintf(table, "%s\t%.2f ms\t%d\t%.1f ms\t%s\n", c.Answer, c.MedianMS, c.AuthCalls, c.LogoutMS, c.Stopped)
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("printing the costs: %w", err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type stack struct {
 	node     *node.Node
 	secret   string // makes the first admin
 	services []*demo.Service
+	others   []*demo.Service // what else the comparison of the answers puts up
 }
 
 // startTimeout bounds the start of the whole stack.
@@ -93,7 +95,7 @@ func (s *stack) startService(ctx context.Context, name string, how verifier.Conf
 // close ends what has been started, and removes the data.
 func (s *stack) close() error {
 	var errs []error
-	for _, service := range s.services {
+	for _, service := range slices.Concat(s.services, s.others) {
 		errs = append(errs, service.Close())
 	}
 	if s.node != nil {

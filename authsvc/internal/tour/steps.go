@@ -133,7 +133,12 @@ func (t *tour) becomeAdmin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("creating the first admin: %w", err)
 	}
-	tokens, err := t.anyone.Login(ctx, wire.LoginRequest{Login: "root", Password: password})
+	t.adminLogin = wire.LoginRequest{Login: "root", Password: password}
+	return t.logInAdmin(ctx)
+}
+
+func (t *tour) logInAdmin(ctx context.Context) error {
+	tokens, err := t.anyone.Login(ctx, t.adminLogin)
 	if err != nil {
 		return fmt.Errorf("logging in as admin: %w", err)
 	}

@@ -36,13 +36,16 @@ type tour struct {
 	http  *http.Client
 	bound time.Duration
 
-	anyone   *client.Client
-	user     wire.Account
-	login    wire.LoginRequest
-	admin    *client.Client
-	laptop   wire.Tokens // the user's first session
-	phone    wire.Tokens // the user's second session
-	revoking time.Duration
+	anyone     *client.Client
+	user       wire.Account
+	login      wire.LoginRequest
+	adminLogin wire.LoginRequest
+	admin      *client.Client
+	laptop     wire.Tokens // the user's first session
+	phone      wire.Tokens // the user's second session
+	revoking   time.Duration
+	gate       *gate
+	answers    []*deployment // in the order of the table
 }
 
 // step is one thing to show. It returns what was done and what came back.
@@ -64,6 +67,15 @@ var steps = []step{
 	{"replay refresh token", (*tour).replayRefresh},
 	{"stop the broker", (*tour).stopBroker},
 	{"start the broker", (*tour).startBroker},
+	{"call through a gateway", (*tour).callThroughGate},
+	{"close a WebSocket", (*tour).closeTheSocket},
+	{overHTTP, answered((*tour).deployIntrospection)},
+	{overNATS, answered((*tour).deployRemote)},
+	{throughGateway, answered((*tour).deployGateway)},
+	{local, answered((*tour).deployLocal)},
+	{"stop the auth service", (*tour).stopAuth},
+	{sharedSecret, (*tour).changeToSecret},
+	{"stop it once more", (*tour).stopAuthAgain},
 }
 
 // Run starts the stack, shows every step and stops the stack. It returns an error
@@ -80,6 +92,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	t := &tour{stack: s, http: &http.Client{Timeout: 10 * time.Second}, bound: bound}
+	defer func() { err = errors.Join(err, t.gate.close()) }()
 	defer t.http.CloseIdleConnections()
 	if t.anyone, err = client.New(client.Config{Server: s.authURL()}); err != nil {
 		return err
@@ -93,7 +106,7 @@ func Run(ctx context.Context, c Config) (err error) {
 			return err
 		}
 	}
-	return nil
+	return out.compare(t.costs())
 }
 
 // show runs one step and prints its result.
