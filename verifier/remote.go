@@ -68,31 +68,46 @@ var (
 
 // newRemote is New in Mode Remote.
 func newRemote(ctx context.Context, c Config) (*Verifier, error) {
+	v := newRemoteVerifier()
+	o, err := newOracle(v.stopped, c, &v.counters)
+	if err == nil {
+		err = v.assembleRemote(c, o)
+	}
+	if err != nil {
+		v.stop()
+		return nil, err
+	}
+	if err := v.remote.awaitAnswer(ctx); err != nil {
+		v.Close()
+		return nil, err
+	}
+	v.running.Go(func() { v.remote.patrol.run(v.stopped) })
+	return v, nil
+}
+
+// newRemoteVerifier has nothing but a lifetime and counters.
+func newRemoteVerifier() *Verifier {
+	v := &Verifier{}
+	v.stopped, v.stop = context.WithCancel(context.Background())
+	return v
+}
+
+// assembleRemote builds the parts, of which none runs yet.
+func (v *Verifier) assembleRemote(c Config, o oracle) error {
 	profile, err := token.Profile{
 		Issuer: c.Issuer, Audience: c.Audience, Leeway: c.Leeway, MaxLifetime: c.MaxLifetime,
 	}.Normalize()
 	if err != nil {
-		return nil, fmt.Errorf("verifier: %w", err)
-	}
-	v := &Verifier{}
-	v.stopped, v.stop = context.WithCancel(context.Background())
-	r := &remote{profile: profile, counters: &v.counters, lifetime: v.stopped}
-	if r.oracle, err = newOracle(v.stopped, c, &v.counters); err != nil {
-		v.stop()
-		return nil, err
+		return fmt.Errorf("verifier: %w", err)
 	}
 	c.ClientSecret = "" // the oracle has it: a verifier that is printed has not
-	v.config, r.config = c, c
+	v.config = c
+	r := &remote{config: c, profile: profile, oracle: o, counters: &v.counters, lifetime: v.stopped}
 	r.breaker = &breaker{changed: r.noteBreaker}
 	r.desk = newDesk(c.MaxAsks, r.consult, func() { v.counters.askShared.Add(1) })
 	r.patrol = newPatrol(r)
 	v.remote = r
-	if err := r.awaitAnswer(ctx); err != nil {
-		v.Close()
-		return nil, err
-	}
-	v.running.Go(func() { r.patrol.run(v.stopped) })
-	return v, nil
+	return nil
 }
 
 func newOracle(lifetime context.Context, c Config, n *counters) (oracle, error) {

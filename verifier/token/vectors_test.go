@@ -54,6 +54,7 @@ func (v vector) run(t *testing.T, profile Profile, keys *KeySet, now time.Time, 
 		if (claims == nil) != (err != nil) {
 			t.Fatalf("claims %v along with error %v", claims, err)
 		}
+		v.vouched(t, profile, now, claims, err)
 		switch v.Expect {
 		case "accept":
 			if err != nil {
