@@ -3,6 +3,7 @@ package verifier_test
 import (
 	"context"
 	"errors"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -273,4 +274,74 @@ func TestACrowdSharesQuestions(t *testing.T) {
 		}
 		t.Logf("%d callers: %d questions", callers, asked)
 	})
+}
+
+// TestTheSameVerdictEverywhere puts mutations of real tokens to local verification,
+// to the authority over NATS and to the authority over HTTP.
+func TestTheSameVerdictEverywhere(t *testing.T) {
+	w := newRemoteWorld(t)
+	local := w.config["NATS"]
+	local.Mode = verifier.Local
+	near, bus, web := newVerifier(t, local), newVerifier(t, w.config["NATS"]), newVerifier(t, w.config["HTTP"])
+	tokens := w.Login(t, w.ada)
+	good := tokens.AccessToken
+	raws := []string{good, tokens.RefreshToken, good + ".", good + "=", "Bearer " + good, good + "\n", strings.ToUpper(good), good[1:]}
+	random := mathrand.New(mathrand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+	for range 300 {
+		mutant := []byte(good)
+		at := random.IntN(len(mutant))
+		switch random.IntN(3) {
+		case 0:
+			mutant[at] = alphabet[random.IntN(len(alphabet))]
+		case 1:
+			mutant = append(mutant[:at], mutant[at+1:]...)
+		case 2:
+			mutant = []byte(good[:at] + string(alphabet[random.IntN(len(alphabet))]) + good[at:])
+		}
+		raws = append(raws, string(mutant))
+	}
+	accepted := 0
+	for _, raw := range raws {
+		_, nearErr := near.Verify(t.Context(), raw)
+		_, busErr := bus.Verify(t.Context(), raw)
+		_, webErr := web.Verify(t.Context(), raw)
+		if (nearErr == nil) != (busErr == nil) || (nearErr == nil) != (webErr == nil) {
+			t.Errorf("%s\nlocal: %v\nNATS: %v\nHTTP: %v", raw, nearErr, busErr, webErr)
+		}
+		// Over NATS the reason is the same too.
+		if reason(nearErr) != reason(busErr) {
+			t.Errorf("%s\nlocal: %v\nNATS: %v", raw, nearErr, busErr)
+		}
+		if nearErr == nil {
+			accepted++
+		}
+	}
+	if accepted == 0 || accepted > len(raws)/10 {
+		t.Errorf("%d of %d are accepted", accepted, len(raws))
+	}
+}
+
+func reason(err error) string {
+	var refused *verifier.Error
+	if errors.As(err, &refused) {
+		return refused.Reason
+	}
+	return "none"
+}
+
+// TestTokensForOthers: the authority is asked for one audience, ours.
+func TestTokensForOthers(t *testing.T) {
+	w := newRemoteWorld(t)
+	good := w.Login(t, w.ada).AccessToken
+	c := w.config["NATS"]
+	c.Audience = "reports"
+	wants(t, newVerifier(t, c), "a token for others", good, verifier.ErrInvalid, "bad_audience")
+	c = w.config["NATS"]
+	c.FeedKeys = []events.FeedKey{{ID: "f_none", Public: make([]byte, 32)}}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := verifier.New(ctx, c); !errors.Is(err, events.ErrForgedReply) {
+		t.Errorf("an answer that no pinned feed key has signed: %v", err)
+	}
 }
