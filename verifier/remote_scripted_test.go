@@ -111,8 +111,7 @@ func remotely(t *testing.T, change func(*Config), test func(t *testing.T, v *Ver
 
 // outcomeOf is the reason of a refusal, or "accepted".
 func outcomeOf(err error) string {
-	var refused *Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*Error](err); ok {
 		return refused.Reason
 	}
 	if err != nil {
