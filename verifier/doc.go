@@ -1,6 +1,7 @@
 // Package verifier verifies access tokens inside a service: locally, with public
 // keys, and with a set of revocations that the auth service's bus keeps up to
-// date.
+// date. It can also ask the auth service every time: see Remote below, and what
+// the other sections say is of local verification.
 //
 //	nc, err := nats.Connect(natsURL)
 //	v, err := verifier.New(ctx, verifier.Config{Issuer: issuer, Audience: "orders", NATS: nc})
@@ -99,9 +100,9 @@
 //
 // # On the bus
 //
-// A verifier of Mode [Local] needs to subscribe to auth.revocations.> and to its own inbox prefix
-// (nats.CustomInboxPrefix, such as _INBOX_orders), and to publish on auth.fresh,
-// auth.range, auth.status and auth.keys. With $JS.API.DIRECT.GET.AUTH_REVOCATIONS
+// A verifier of Mode [Local] needs to subscribe to auth.revocations.> and to its
+// own inbox prefix (nats.CustomInboxPrefix, such as _INBOX_orders), and to publish
+// on auth.fresh, auth.range, auth.status and auth.keys. With $JS.API.DIRECT.GET.AUTH_REVOCATIONS
 // it can spare the authority's database when it has much to catch up on. It needs
 // nothing else, and must not be given more: in particular no right to create
 // consumers, with which stored messages can be sent to any subject. No bearer
@@ -118,5 +119,5 @@
 // # Concurrency
 //
 // All methods may be called from many goroutines. Verify on a token seen before
-// takes no lock and allocates nothing.
+// takes no lock and allocates nothing, in Mode [Local].
 package verifier

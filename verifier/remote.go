@@ -51,9 +51,9 @@ type askError struct {
 func (e *askError) Error() string { return e.err.Error() }
 func (e *askError) Unwrap() error { return e.err }
 
-// maxAnswer bounds the claims in an answer, in bytes. A token has at most 16 KiB,
-// and JSON may spell a character in six.
-const maxAnswer = 64 << 10
+// maxAnswer bounds the claims in an answer, in bytes. Those of the longest token
+// have 12 KiB, and JSON may spell a character in six.
+const maxAnswer = 96 << 10
 
 // trialToken is a token that no authority can call active.
 const trialToken = "authbus.trial.token" //nolint:gosec // and so not a credential
