@@ -170,6 +170,7 @@ func TestAnswersOfAnEndpoint(t *testing.T) {
 		{"JSON that does not say so", respond(200, "text/plain", `{"active":false}`), verifier.ErrUnavailable, verifier.ReasonBadAnswer},
 		{"nothing", respond(200, media, ``), verifier.ErrUnavailable, verifier.ReasonBadAnswer},
 		{"endless", respond(200, media, `{"active":true,"x":"`+strings.Repeat("x", 1<<20)+`"}`), verifier.ErrUnavailable, verifier.ReasonBadAnswer},
+		{"inactive, and endless white space", respond(200, media, `{"active":false}`+strings.Repeat(" ", 1<<20)), verifier.ErrUnavailable, verifier.ReasonBadAnswer},
 		{"no content", respond(204, "", ``), verifier.ErrUnavailable, verifier.ReasonNoAnswer},
 		{"created", respond(201, media, `{"active":false}`), verifier.ErrUnavailable, verifier.ReasonNoAnswer},
 		{"bad request", respond(400, media, `{"error":"invalid_request"}`), verifier.ErrUnavailable, verifier.ReasonNoAnswer},
