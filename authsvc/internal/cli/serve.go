@@ -19,6 +19,8 @@ type serveCmd struct {
 	NATSURL              string `name:"nats-url" required:"" help:"Addresses of the NATS servers, separated by commas."`
 	PublisherCredentials string `help:"Credentials file of the identity that publishes."`
 	AnswererCredentials  string `help:"Credentials file of the identity that answers requests."`
+	Certs                string `type:"path" placeholder:"DIR" help:"Directory with the certificates authsvc-publisher and authsvc-answerer for NATS, authsvc-enforcer if revoked certificates are to lose their connections to it, and authsvc for --listen-mtls."`
+	ListenMTLS           string `name:"listen-mtls" placeholder:"ADDR" help:"Address for HTTP with services that prove by certificate who they are."`
 	StreamReplicas       int    `default:"1" help:"How many NATS servers hold each stream."`
 
 	EventSubscribers []string `placeholder:"NAME" help:"Services for which to make a durable consumer of the events, because they may not."`
@@ -53,7 +55,7 @@ func (c *serveCmd) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "url", n.URL(), "issuer", n.Issuer())
+	log.Info("serving", "url", n.URL(), "mutual_tls", n.MutualURL(), "issuer", n.Issuer())
 	switch err := n.AwaitReady(ctx); {
 	case err == nil:
 		if err := c.offerBootstrap(ctx, t, n); err != nil {
@@ -81,6 +83,7 @@ func (c *serveCmd) config(log *slog.Logger) node.Config {
 	return node.Config{
 		Listen: c.Listen, Issuer: c.Issuer, DatabaseURL: c.DatabaseURL,
 		NATSURL: c.NATSURL, PublisherCredentials: c.PublisherCredentials, AnswererCredentials: c.AnswererCredentials,
+		Certs: c.Certs, ListenMTLS: c.ListenMTLS,
 		Replicas: c.StreamReplicas, EventSubscribers: c.EventSubscribers, MasterKey: c.MasterKey, MasterKeyFile: c.MasterKeyFile, Signing: c.Signing,
 		Secret: c.Secret, SecretFile: c.SecretFile, PreviousSecret: c.PreviousSecret, PreviousSecretFile: c.PreviousSecretFile,
 		KeyOverlap: c.KeyOverlap, KeyRotation: c.KeyRotation, Audiences: c.Audiences,

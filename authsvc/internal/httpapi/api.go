@@ -30,6 +30,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -63,6 +64,9 @@ type Config struct {
 	// TrustedProxies are the peers whose X-Forwarded-For is believed; the default
 	// is none.
 	TrustedProxies []netip.Prefix
+	// Peer returns the name in the certificate that a connection of mutual TLS was
+	// made with, by which a service may introspect and revoke; nil: there is none.
+	Peer func(tls.ConnectionState) (name string, ok bool)
 	// RequestTimeout bounds the work on one request; the default is 15 s.
 	RequestTimeout time.Duration
 }

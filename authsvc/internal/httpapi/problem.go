@@ -45,7 +45,7 @@ func invalidInput(bad []wire.Violation) *problem {
 var (
 	errTwoCredentials     = badRequest("two_credentials", "the request carries more than one credential")
 	errRepeatedCredential = badRequest("repeated_credential", "client_id or client_secret is given more than once")
-	errTwoClients         = badRequest("two_clients", "client_id names another service than the header Authorization")
+	errTwoClients         = badRequest("two_clients", "client_id names another service than the credential")
 	errTokenInURL         = badRequest("credential_in_url", "a token belongs in the header Authorization, never in a URL")
 
 	errNotAuthenticated = &problem{

@@ -28,6 +28,15 @@ type Config struct {
 	// PublisherCredentials and AnswererCredentials are .creds files of the two
 	// identities on the bus; default none.
 	PublisherCredentials, AnswererCredentials string
+	// Certs is a directory with certificates as `authsvc ca issue NAME --out DIR`
+	// writes them, by which the auth service proves itself; default none. With NATSURL
+	// it holds authsvc-publisher and authsvc-answerer, and with authsvc-enforcer as
+	// well, an identity of the brokers' system account, revoked certificates lose
+	// their connections to the brokers. With ListenMTLS it holds authsvc.
+	Certs string
+	// ListenMTLS is where HTTP is served to those only who prove by certificate that
+	// they are a service of the trust domain; default nowhere.
+	ListenMTLS string
 	// Embedded runs a broker in this process instead, which ends with the node.
 	Embedded *Embedded
 	// Broker is one that runs in this process already, and goes on without the node.
@@ -101,6 +110,9 @@ func (c *Config) normalize() error {
 	check(c.buses() == 1, "NATSURL", "exactly one of NATSURL, Embedded and Broker is required")
 	check((c.MasterKey == "") != (c.MasterKeyFile == ""), "MasterKey", "exactly one of MasterKey and MasterKeyFile is required")
 	c.checkSecrets(check)
+	check(c.Certs == "" || c.PublisherCredentials == "" && c.AnswererCredentials == "", "Certs", "cannot go with credentials files")
+	check(c.Certs == "" || c.NATSURL != "" || c.ListenMTLS != "", "Certs", "is for NATSURL and ListenMTLS, and neither is given")
+	check(c.ListenMTLS == "" || c.Certs != "", "ListenMTLS", "needs Certs")
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
 	check(c.Issuer == "" || strings.HasPrefix(c.Issuer, "https://") || strings.HasPrefix(c.Issuer, "http://"),
 		"Issuer", "must be an http or https URL")

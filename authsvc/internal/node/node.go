@@ -33,6 +33,7 @@ type Node struct {
 	config    Config
 	registry  *prometheus.Registry
 	listener  net.Listener
+	mutual    net.Listener   // nil without mutual TLS
 	broker    *broker.Broker // nil unless it runs in this process
 	db        *store.DB
 	keys      *keyring.Keyring
@@ -42,6 +43,12 @@ type Node struct {
 	server    *http.Server
 
 	publishing, answering *nats.Conn
+
+	// What proves the auth service and judges others by certificate; nil without.
+	identities identities
+	enforcing  *nats.Conn
+	enforcer   *bus.Enforcer
+	revoked    *revoked
 
 	stop    context.CancelFunc // ends the loops
 	loops   sync.WaitGroup     // schedule of keys, housekeeping, HTTP
@@ -58,7 +65,8 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{config: c, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		n.listen, n.openDatabase, n.openKeys, n.makeAuthority, n.connect, n.startBus, n.serve,
+		n.openIdentities, n.listen, n.listenMTLS, n.openDatabase, n.openKeys, n.makeAuthority, n.connect, n.startBus,
+		n.startEnforcing, n.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -130,14 +138,17 @@ type feed struct{ n *Node }
 
 // Deliver implements authority.Feed.
 func (f feed) Deliver(ctx context.Context, record events.Revocation) authority.Delivery {
+	if record.Scope == events.ScopeCert {
+		f.n.certificateRevoked()
+	}
 	return f.n.publisher.Deliver(ctx, record)
 }
 
 // connect opens the two connections: whoever asks chooses where an answer goes,
 // so the one that answers is not the one that may publish.
 func (n *Node) connect(context.Context) (err error) {
-	publisher := bus.Target{URL: n.config.NATSURL, Credentials: n.config.PublisherCredentials}
-	answerer := bus.Target{URL: n.config.NATSURL, Credentials: n.config.AnswererCredentials}
+	publisher := n.target(n.identities.publisher, n.config.PublisherCredentials)
+	answerer := n.target(n.identities.answerer, n.config.AnswererCredentials)
 	n.broker = n.config.Broker
 	if e := n.config.Embedded; e != nil {
 		n.broker, err = broker.Start(broker.Config{Dir: e.Dir, Listen: e.Listen, SyncInterval: e.SyncInterval, Log: n.config.Log})
@@ -149,10 +160,10 @@ func (n *Node) connect(context.Context) (err error) {
 		publisher = bus.Target{URL: n.broker.URL(), Options: n.broker.Options(broker.Publisher)}
 		answerer = bus.Target{URL: n.broker.URL(), Options: n.broker.Options(broker.Answerer)}
 	}
-	if n.publishing, err = bus.Connect("authsvc-publisher", publisher, n.config.Log); err != nil {
+	if n.publishing, err = bus.Connect(identityPublisher, publisher, n.config.Log); err != nil {
 		return err
 	}
-	n.answering, err = bus.Connect("authsvc-answerer", answerer, n.config.Log)
+	n.answering, err = bus.Connect(identityAnswerer, answerer, n.config.Log)
 	return err
 }
 
@@ -225,14 +236,7 @@ func (n *Node) Close() error {
 func (n *Node) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	var errs []error
-	switch {
-	case n.server != nil:
-		errs = append(errs, n.server.Shutdown(ctx))
-		n.stop()
-	case n.listener != nil:
-		errs = append(errs, n.listener.Close())
-	}
+	errs := []error{n.stopServing(ctx)}
 	n.loops.Wait()
 	if n.responder != nil {
 		n.responder.Close()
@@ -240,7 +244,8 @@ func (n *Node) shutdown() error {
 	if n.publisher != nil {
 		n.publisher.Close(ctx)
 	}
-	for _, nc := range []*nats.Conn{n.answering, n.publishing} {
+	errs = append(errs, n.stopEnforcing())
+	for _, nc := range []*nats.Conn{n.answering, n.publishing, n.enforcing} {
 		if nc != nil {
 			drain(ctx, nc)
 		}
@@ -250,6 +255,22 @@ func (n *Node) shutdown() error {
 	}
 	if n.db != nil {
 		errs = append(errs, n.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// stopServing waits for the requests under way. Where nothing was served yet, the
+// addresses are given back.
+func (n *Node) stopServing(ctx context.Context) error {
+	if n.server != nil {
+		defer n.stop()
+		return n.server.Shutdown(ctx)
+	}
+	var errs []error
+	for _, listener := range []net.Listener{n.listener, n.mutual} {
+		if listener != nil {
+			errs = append(errs, listener.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

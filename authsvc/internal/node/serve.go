@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -15,19 +16,27 @@ import (
 
 // serve starts HTTP and the loops, which Close ends.
 func (n *Node) serve(context.Context) error {
-	api := httpapi.New(httpapi.Config{
+	config := httpapi.Config{
 		Authority: n.authority, JWKS: n.jwks, Issuer: n.config.Issuer, Logger: n.config.Log, Registry: n.registry,
 		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: n.config.proxies,
 		CursorKey: n.cursorKey(),
-	})
-	n.server = httpapi.NewServer(n.config.Listen, n.gate(api), n.config.Log)
+	}
+	if n.identities.http != nil {
+		config.Peer = n.identities.http.Peer
+	}
+	n.server = httpapi.NewServer(n.config.Listen, n.gate(httpapi.New(config)), n.config.Log)
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.loops.Go(func() {
-		if err := n.server.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
-			n.config.Log.Error("HTTP ended", "error", err)
+	for _, listener := range []net.Listener{n.listener, n.mutual} {
+		if listener == nil {
+			continue
 		}
-	})
+		n.loops.Go(func() {
+			if err := n.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				n.config.Log.Error("HTTP ended", "address", listener.Addr().String(), "error", err)
+			}
+		})
+	}
 	n.loops.Go(func() { n.keepKeys(ctx) })
 	n.loops.Go(func() { n.sweep(ctx) })
 	return nil
