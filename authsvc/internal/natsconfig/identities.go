@@ -202,7 +202,7 @@ func enforcer() Identity {
 	return Identity{
 		Name: Enforcer, Account: AccountSystem,
 		About:     "Finds the connections of revoked certificates and ends them; no other system request is allowed.",
-		Publish:   []string{"$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.*.KICK"},
+		Publish:   []string{"$SYS.REQ.SERVER.PING.IDZ", "$SYS.REQ.SERVER.*.CONNZ", "$SYS.REQ.SERVER.*.KICK"},
 		Subscribe: []string{"$SYS.ACCOUNT.*.CONNECT", Inbox(Enforcer)},
 	}
 }
