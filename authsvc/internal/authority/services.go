@@ -62,6 +62,18 @@ func (a *Authority) AddService(ctx context.Context, actor *token.Claims, id stri
 	return serviceOf(added), secret, nil
 }
 
+// Unused returns those of the audiences that no token carries. A service that has
+// no others is told of every token that it is not active.
+func (a *Authority) Unused(audiences []string) []string {
+	var unused []string
+	for _, audience := range audiences {
+		if !slices.Contains(a.config.Audiences, audience) {
+			unused = append(unused, audience)
+		}
+	}
+	return unused
+}
+
 // maxAudiences bounds what one service may ask about: a token is held against
 // each of its audiences.
 const maxAudiences = 16

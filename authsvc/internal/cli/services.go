@@ -74,6 +74,10 @@ func (cmd *servicesRotateCmd) Run(ctx context.Context, t *terminal, r *remote) e
 func showSecret(t *terminal, s wire.NewService) error {
 	return t.show(s, func() error {
 		t.note("The secret is shown this once.")
+		if len(s.UnusedAudiences) > 0 {
+			t.note("No token is for %s: see --audience here and --audiences of the auth service.",
+				inert(strings.Join(s.UnusedAudiences, " or ")))
+		}
 		rows := [][]string{{"SECRET", s.Secret}, {"AUDIENCES", strings.Join(s.Audiences, ",")}}
 		if s.PreviousUntil != nil {
 			rows = append(rows, []string{"OLD SECRET WORKS UNTIL", when(*s.PreviousUntil)})

@@ -110,13 +110,13 @@ func (a *api) services(ctx context.Context, c caller, _ none) (wire.Services, er
 
 func (a *api) addService(ctx context.Context, c caller, req wire.ServiceRequest) (wire.NewService, error) {
 	added, secret, err := a.Authority.AddService(ctx, c.claims, req.ID, req.Audiences)
-	return wireNewService(added, secret), err
+	return a.newService(added, secret), err
 }
 
 func (a *api) rotateService(ctx context.Context, c caller, req wire.RotateServiceRequest) (wire.NewService, error) {
 	overlap := time.Duration(req.OverlapSeconds) * time.Second
 	rotated, secret, err := a.Authority.RotateService(ctx, c.claims, req.ID, overlap)
-	return wireNewService(rotated, secret), err
+	return a.newService(rotated, secret), err
 }
 
 func (a *api) removeService(ctx context.Context, c caller, req wire.NamedServiceRequest) (none, error) {
@@ -143,9 +143,10 @@ func wireService(s authority.Service) wire.Service {
 	}
 }
 
-func wireNewService(s authority.Service, secret authority.Secret) wire.NewService {
+func (a *api) newService(s authority.Service, secret authority.Secret) wire.NewService {
 	return wire.NewService{
-		ID: s.ID, Secret: secret.Reveal(), Audiences: s.Audiences, PreviousUntil: known(s.PreviousUntil),
+		ID: s.ID, Secret: secret.Reveal(), Audiences: s.Audiences, UnusedAudiences: a.Authority.Unused(s.Audiences),
+		PreviousUntil: known(s.PreviousUntil),
 	}
 }
 

@@ -21,6 +21,13 @@ func TestServicesComeAndGo(t *testing.T) {
 	w := newWorld(t)
 	root := w.admin(t)
 	shop := addService(t, root, "orders")
+	typo := must[wire.NewService](t)(root.AddService(t.Context(), wire.ServiceRequest{ID: "typo", Audiences: []string{"orders", "biling"}}))
+	if len(typo.Audiences) != 2 || len(typo.UnusedAudiences) != 1 || typo.UnusedAudiences[0] != "biling" {
+		t.Errorf("added %+v", typo)
+	}
+	if err := root.RemoveService(t.Context(), "typo"); err != nil {
+		t.Error(err)
+	}
 	_, err := root.AddService(t.Context(), wire.ServiceRequest{ID: "orders"})
 	wantCode(t, err, "service_exists")
 	if got := must[wire.Services](t)(root.Services(t.Context())).Services; len(got) != 1 || got[0].ID != "orders" {

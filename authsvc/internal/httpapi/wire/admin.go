@@ -96,6 +96,9 @@ type NewService struct {
 	ID        string   `json:"id"`
 	Secret    string   `json:"secret"`
 	Audiences []string `json:"audiences"`
+	// UnusedAudiences are those that no token carries as the auth service is
+	// configured now: a mistake, or not set up yet.
+	UnusedAudiences []string `json:"unused_audiences,omitempty"`
 	// PreviousUntil is when the secret before this one stops working; absent where
 	// it has, or where there was none.
 	PreviousUntil *time.Time `json:"previous_secret_until,omitempty"`

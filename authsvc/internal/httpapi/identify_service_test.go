@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -77,6 +78,38 @@ func TestWhoMayAsk(t *testing.T) {
 			})
 		}
 	}
+}
+
+// FuzzClientCredentials: whatever comes is one credential or none, and an id and
+// secret that were encoded as RFC 6749 §2.3.1 has it are read as they were.
+func FuzzClientCredentials(f *testing.F) {
+	f.Add("orders", "x_secret", "Basic b3JkZXJzOng=", "token=x&client_id=orders&client_secret=x")
+	f.Add("a b", "ä:%+", "Basic", "client_id=%zz")
+	f.Add("", "", "bearer x", "client_secret=&client_secret=")
+	f.Fuzz(func(t *testing.T, id, secret, authorization, body string) {
+		r := &http.Request{Header: http.Header{"Authorization": {authorization}}}
+		form, err := url.ParseQuery(body)
+		if err != nil {
+			form = url.Values{}
+		}
+		_, _, err = clientCredentials(r, form)
+		if _, problem := errors.AsType[*problem](err); err != nil && !problem {
+			t.Errorf("%v is no problem document", err)
+		}
+		if err == nil && form.Has("client_secret") == (authorization != "") {
+			t.Error("two credentials were taken for one, or none")
+		}
+		encoded := &http.Request{Header: http.Header{}}
+		encoded.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+		gotID, gotSecret, err := clientCredentials(encoded, url.Values{"client_id": {id}})
+		if err != nil || gotID != id || gotSecret != secret {
+			t.Errorf("read %q %q, %v", gotID, gotSecret, err)
+		}
+		gotID, gotSecret, err = clientCredentials(&http.Request{}, url.Values{"client_id": {id}, "client_secret": {secret}})
+		if err != nil || gotID != id || gotSecret != secret {
+			t.Errorf("read %q %q, %v", gotID, gotSecret, err)
+		}
+	})
 }
 
 // wantOAuth holds a refusal against RFC 6749 §5.2.
