@@ -52,13 +52,14 @@ type account struct {
 }
 
 func (c Config) page() page {
+	copies := c.copies()
 	p := page{
 		Config: c, MinServer: bus.MinServer, Sync: "always", Auth: AccountAuth, System: AccountSystem,
 		TotalFile: c.MaxFile,
 		Accounts: []account{
 			{
 				Name: AccountAuth, About: "The auth service and its streams. Nobody else must ever be in here.",
-				MaxFile: c.MaxFile, MaxStreams: 2, MaxConsumers: spareConsumers + len(c.Subscribers),
+				MaxFile: copies * c.MaxFile, MaxStreams: 2, MaxConsumers: spareConsumers + len(c.Subscribers),
 			},
 			{Name: AccountApps, About: "Services, subscribers and operators. There is no JetStream, so no reply can be turned into a request to it."},
 		},
@@ -70,7 +71,7 @@ func (c Config) page() page {
 		p.TotalFile += c.MaxSessionsFile
 		p.Accounts = append(p.Accounts, account{
 			Name: AccountGateway, About: "Gateways, and the bucket of their sessions.",
-			MaxFile: c.MaxSessionsFile, MaxStreams: 1, MaxConsumers: spareConsumers,
+			MaxFile: copies * c.MaxSessionsFile, MaxStreams: 1, MaxConsumers: 1,
 		})
 	}
 	p.Accounts = append(p.Accounts, account{Name: AccountSystem, About: "The server's own account."})
@@ -80,8 +81,20 @@ func (c Config) page() page {
 	return p
 }
 
+// copies is how many copies of a stream there may be at most. An account's limit counts
+// each of them, a server's its own.
+func (c Config) copies() int64 {
+	if c.Cluster == nil {
+		return 1
+	}
+	return int64(min(len(c.Cluster.Routes)+1, maxReplicas))
+}
+
+// maxReplicas is the most that a stream can have.
+const maxReplicas = 5
+
 // spareConsumers are those that come and go: of replicas of the auth service while
-// they start, and of gateways that watch their bucket.
+// they compare the database with the streams.
 const spareConsumers = 64
 
 // fill adds who is in the account, and what it gives or takes.

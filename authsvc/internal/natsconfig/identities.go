@@ -132,7 +132,7 @@ func renewer() Identity {
 	return Identity{
 		Name: CA, Account: AccountAuth,
 		About:     "Renews certificates (authsvc ca serve), and verifies that they are not revoked.",
-		Publish:   append(verifierRequests(), crossReply, Inbox(Publisher)),
+		Publish:   append(verifierRequests(), direct+events.StreamRevocations, crossReply, Inbox(Publisher)),
 		Subscribe: append([]string{events.SubjectRevocations, Inbox(CA), events.SubjectCARenew + " " + events.ServiceCA}, discovery(events.ServiceCA)...),
 	}
 }
@@ -174,7 +174,7 @@ func (c Config) service(name string) Identity {
 func operator(name string) Identity {
 	id := Identity{
 		Name: name, Account: AccountApps,
-		About:     "Looks with the nats command (--inbox-prefix " + InboxPrefix(name) + "): streams, events, micro services.",
+		About:     "Looks with the nats command (--inbox-prefix " + InboxPrefix(name) + "): nats stream info and get, sub, micro. It makes no consumer, so not with nats stream view.",
 		Publish:   []string{"$SRV.>", jsAPI + "INFO", stream + "NAMES", stream + "LIST", events.SubjectCARenew},
 		Subscribe: []string{events.SubjectRevocations, events.SubjectEvents, Inbox(name)},
 	}
@@ -186,15 +186,14 @@ func operator(name string) Identity {
 }
 
 // gateway is a verifier that keeps its sessions in a bucket. It alone has JetStream
-// in its account, and there it may touch the bucket only.
+// in its account, and there it may make the bucket, read and write entries by their
+// keys, and nothing else: it cannot list them.
 func gateway(name string) Identity {
 	id := verifier(name, AccountGateway, "A gateway: a verifier that keeps sessions in the bucket "+BucketSessions+".")
 	bucket := "KV_" + BucketSessions
 	id.Publish = append(id.Publish,
-		"$KV."+BucketSessions+".>",
 		jsAPI+"INFO", stream+"INFO."+bucket, stream+"CREATE."+bucket, stream+"UPDATE."+bucket,
-		direct+bucket, direct+bucket+".>",
-		durable+"CREATE."+bucket+".>", durable+"INFO."+bucket+".*", durable+"DELETE."+bucket+".*", "$JS.FC."+bucket+".>")
+		direct+bucket+".>", "$KV."+BucketSessions+".>")
 	return id
 }
 

@@ -2,9 +2,9 @@ package natsconfig_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/authsvc/internal/natsconfig"
 	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/events/eventstest"
 )
@@ -241,43 +244,40 @@ func TestHistoryIsReadAcrossAccounts(t *testing.T) {
 func TestGatewaysHaveTheirBucketAndNoOther(t *testing.T) {
 	w := newWorld(t, everybody())
 	js := jet(t, w.as(t, "gateway"))
-	bucket, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{
-		Bucket: "gateway_sessions", TTL: time.Hour, LimitMarkerTTL: time.Minute,
-	})
+	sessions, err := vault.Open(t.Context(), js, vault.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch, err := bucket.WatchAll(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	if _, err = vault.Open(t.Context(), js, vault.Config{Lifetime: time.Hour}); err != nil {
+		t.Fatalf("changing it: %v", err)
 	}
-	<-watch.Updates() // the end of what was there
-	rev, err := bucket.Create(t.Context(), "k", []byte("sealed"))
+	token := vault.NewToken()
+	entry, err := sessions.Create(t.Context(), token, vault.Session{Sub: "u_1"})
 	if err == nil {
-		_, err = bucket.Update(t.Context(), "k", []byte("sealed again"), rev)
+		_, err = sessions.Replace(t.Context(), token, entry, vault.Session{Sub: "u_2"})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := bucket.Get(t.Context(), "k"); err != nil || string(e.Value()) != "sealed again" {
-		t.Errorf("got %v, %v", e, err)
+	if got, err := sessions.Get(t.Context(), token); err != nil || got.Sub != "u_2" {
+		t.Errorf("got %+v, %v", got, err)
 	}
-	if e := <-watch.Updates(); e == nil || e.Key() != "k" {
-		t.Errorf("the watch shows %v", e)
-	}
-	if err := errors.Join(bucket.Delete(t.Context(), "k"), watch.Stop()); err != nil {
+	if err := sessions.Delete(t.Context(), token); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := sessions.Get(t.Context(), token); !errors.Is(err, vault.ErrNotFound) {
+		t.Errorf("after the deletion: %v", err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // a refusal is silence
 	defer cancel()
 	if _, err := js.CreateKeyValue(short, jetstream.KeyValueConfig{Bucket: "other"}); err == nil {
 		t.Error("another bucket was created")
 	}
-	if err := js.DeleteKeyValue(short, "gateway_sessions"); err == nil {
+	if err := js.DeleteKeyValue(short, natsconfig.BucketSessions); err == nil {
 		t.Error("the bucket was deleted")
 	}
 	// The same subjects elsewhere are nobody's.
-	if _, err := jet(t, w.as(t, "orders")).KeyValue(short, "gateway_sessions"); err == nil {
+	if _, err := jet(t, w.as(t, "orders")).KeyValue(short, natsconfig.BucketSessions); err == nil {
 		t.Error("a service found the bucket")
 	}
 }
@@ -285,35 +285,30 @@ func TestGatewaysHaveTheirBucketAndNoOther(t *testing.T) {
 // The enforcer finds a connection by its certificate and ends it.
 func TestTheEnforcerEndsConnections(t *testing.T) {
 	w := newWorld(t, everybody())
-	closed := make(chan struct{})
-	w.as(t, "orders", nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	enforcer := w.as(t, "authsvc-enforcer")
-	msg, err := enforcer.Request("$SYS.REQ.SERVER.PING.CONNZ", []byte(`{"auth":true,"limit":100}`), 5*time.Second)
+	cert := w.ca.named(t, "orders")
+	var revoked atomic.Pointer[[]string]
+	revoked.Store(&[]string{})
+	enforcer, err := bus.StartEnforcer(bus.EnforcerConfig{
+		Conn: w.as(t, "authsvc-enforcer"), Log: slog.New(slog.DiscardHandler),
+		Revoked: func(context.Context) ([]string, error) { return *revoked.Load(), nil },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var page struct {
-		Server struct{ ID string } `json:"server"`
-		Data   struct {
-			Connections []struct {
-				CID  uint64 `json:"cid"`
-				User string `json:"authorized_user"`
-			} `json:"connections"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(msg.Data, &page); err != nil {
+	defer enforcer.Close()
+	closed := make(chan struct{})
+	nc, err := w.dial(cert, "_INBOX_orders", nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range page.Data.Connections {
-		if c.User == "spiffe://example.org/orders" {
-			if _, err := enforcer.Request("$SYS.REQ.SERVER."+page.Server.ID+".KICK", fmt.Appendf(nil, `{"cid":%d}`, c.CID), 5*time.Second); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	defer nc.Close()
+	other := w.as(t, "orders") // the same identity by another certificate
+	revoked.Store(&[]string{events.CertificateID(cert.Leaf)})
+	enforcer.Wake()
 	select {
 	case <-closed:
 	case <-time.After(10 * time.Second):
-		t.Errorf("the connection lives on; connections: %s", msg.Data)
+		t.Fatal("the connection lives on")
 	}
+	settle(t, other)
 }

@@ -180,7 +180,7 @@ func (w *world) options(t *testing.T, c natsconfig.Config) *server.Options {
 		t.Fatal(err)
 	}
 	c.Listen, c.StoreDir = "127.0.0.1:-1", filepath.Join(dir, "store")
-	if c.Cluster != nil {
+	if c.Cluster != nil && c.Cluster.CertFile == "" {
 		c.Cluster.CertFile, c.Cluster.KeyFile = c.CertFile, c.KeyFile
 	}
 	text, err := natsconfig.Generate(c)
@@ -286,4 +286,17 @@ func maySubscribe(t *testing.T, nc *nats.Conn, subject, queue string) bool {
 func refused(nc *nats.Conn, what string) bool {
 	err := nc.LastError()
 	return err != nil && strings.Contains(strings.ToLower(err.Error()), strings.ToLower(what))
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline, tick := time.After(30*time.Second), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not in time: %s", what)
+		}
+	}
 }

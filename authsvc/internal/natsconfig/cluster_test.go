@@ -1,0 +1,114 @@
+package natsconfig_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/authbus/authbus/authsvc/internal/natsconfig"
+	"github.com/authbus/authbus/events"
+)
+
+// node starts one server of a cluster with the certificate of a route.
+func (w *world) node(t *testing.T, name string, ports []string, own int, cert tls.Certificate) *server.Server {
+	t.Helper()
+	c := everybody()
+	c.ServerName = name
+	c.Cluster = &natsconfig.Cluster{Name: "authbus", Listen: "127.0.0.1:" + ports[own]}
+	for i, port := range ports {
+		if i != own {
+			c.Cluster.Routes = append(c.Cluster.Routes, "nats-route://localhost:"+port)
+		}
+	}
+	c.Cluster.CertFile, c.Cluster.KeyFile = write(t, t.TempDir(), "route", cert)
+	return w.start(t, c)
+}
+
+func freePorts(t *testing.T, n int) []string {
+	t.Helper()
+	ports := make([]string, n)
+	for i := range ports {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close() //nolint:errcheck // a listener without connections
+		_, ports[i], _ = net.SplitHostPort(listener.Addr().String())
+	}
+	return ports
+}
+
+func TestAClusterOfThreeKeepsThreeCopies(t *testing.T) {
+	w, ports := &world{ca: newIssuer(t)}, freePorts(t, 3)
+	for i, name := range []string{"nats-1", "nats-2", "nats-3"} {
+		w.server = w.node(t, name, ports, i, w.ca.host(t))
+	}
+	w.url = "tls://" + w.server.Addr().String()
+	js := jet(t, w.as(t, natsconfig.Publisher))
+	eventually(t, "three copies", func() bool {
+		return events.EnsureStreams(t.Context(), js, events.StreamOptions{Replicas: 3}) == nil
+	})
+	s, err := js.Stream(t.Context(), events.StreamRevocations)
+	if err != nil || s.CachedInfo().Cluster == nil || len(s.CachedInfo().Cluster.Replicas) != 2 {
+		t.Fatalf("the feed: %v", err)
+	}
+	if _, err := js.Publish(t.Context(), "auth.revocations.token", []byte("a record")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Every service has a certificate of the CA. With one, it must not become a server.
+func TestAServiceCannotJoinTheCluster(t *testing.T) {
+	w, ports := &world{ca: newIssuer(t)}, freePorts(t, 2)
+	first := w.node(t, "nats-1", ports, 0, w.ca.host(t))
+	// The service runs a server of its own, which would trust anybody.
+	conf := everybody()
+	conf.Cluster = &natsconfig.Cluster{Name: "authbus", Listen: "127.0.0.1:" + ports[1], Routes: []string{"nats-route://localhost:" + ports[0]}}
+	conf.ServerName = "nats-2"
+	conf.Cluster.CertFile, conf.Cluster.KeyFile = write(t, t.TempDir(), "orders", w.ca.named(t, "orders"))
+	opts := w.options(t, conf)
+	opts.Cluster.TLSConfig.InsecureSkipVerify = true //nolint:gosec // the attacker's choice
+	opts.NoLog = false
+	intruder, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &errorLog{lines: make(chan string, 64)}
+	intruder.SetLoggerV2(log, false, false, false)
+	intruder.Start()
+	t.Cleanup(func() { intruder.Shutdown(); intruder.WaitForShutdown() })
+	deadline := time.After(20 * time.Second)
+	for refused := false; !refused; {
+		select {
+		case line := <-log.lines:
+			refused = strings.Contains(line, "Authorization Violation")
+		case <-deadline:
+			t.Fatal("nobody refused the service")
+		}
+	}
+	if n := first.NumRoutes(); n != 0 {
+		t.Errorf("the server has %d routes", n)
+	}
+}
+
+// errorLog hands on what a server reports.
+type errorLog struct{ lines chan string }
+
+func (l *errorLog) Errorf(format string, v ...any) { l.note(format, v...) }
+func (l *errorLog) Warnf(format string, v ...any)  { l.note(format, v...) }
+func (l *errorLog) Noticef(string, ...any)         {}
+func (l *errorLog) Fatalf(string, ...any)          {}
+func (l *errorLog) Debugf(string, ...any)          {}
+func (l *errorLog) Tracef(string, ...any)          {}
+
+func (l *errorLog) note(format string, v ...any) {
+	select {
+	case l.lines <- fmt.Sprintf(format, v...):
+	default: // the test has what it waits for
+	}
+}
