@@ -72,7 +72,7 @@ func TestAServiceCannotJoinTheCluster(t *testing.T) {
 	conf.ServerName = "nats-2"
 	conf.Cluster.CertFile, conf.Cluster.KeyFile = write(t, t.TempDir(), "orders", w.ca.named(t, "orders"))
 	opts := w.options(t, conf)
-	opts.Cluster.TLSConfig.InsecureSkipVerify = true //nolint:gosec // the attacker's choice
+	opts.Cluster.TLSConfig.InsecureSkipVerify = true // the attacker decides
 	opts.NoLog = false
 	intruder, err := server.NewServer(opts)
 	if err != nil {

@@ -29,7 +29,6 @@ const issuerURL = "https://auth.example.org"
 type service struct {
 	*authority.Authority
 	publisher *bus.Publisher
-	tokens    int
 }
 
 // serve starts it and waits until the database has been compared with the streams.
