@@ -237,24 +237,25 @@ const failedLogin = `curl -sS -H 'Content-Type: application/json' -d '{"login":"
 
 // devStack is a running `authsvc dev`.
 type devStack struct {
-	cmd   *exec.Cmd
-	http  string
-	nats  string
-	said  string // up to the hints
-	ended chan error
+	cmd     *exec.Cmd
+	http    string
+	nats    string
+	gateway string
+	said    string // up to the hints
+	ended   chan error
 }
 
 // place puts the stack's own addresses into a command.
 func (d *devStack) place(command string) string {
-	return strings.ReplaceAll(command, "127.0.0.1:8080", d.http)
+	return strings.NewReplacer("127.0.0.1:8080", d.http, "127.0.0.1:8000", d.gateway).Replace(command)
 }
 
 // startDev starts `authsvc dev` on free ports and waits for the hints.
 func startDev(t *testing.T, binary, dir string) *devStack {
 	t.Helper()
-	d := &devStack{http: freeAddress(t), nats: freeAddress(t), ended: make(chan error, 1)}
+	d := &devStack{http: freeAddress(t), nats: freeAddress(t), gateway: freeAddress(t), ended: make(chan error, 1)}
 	d.cmd = exec.Command(binary, "dev", "--dir", filepath.Join(dir, "data"), "--listen", d.http, "--nats", d.nats,
-		"--orders", freeAddress(t), "--billing", freeAddress(t))
+		"--orders", freeAddress(t), "--billing", freeAddress(t), "--gateway", d.gateway)
 	d.cmd.Dir = dir
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {

@@ -23,6 +23,8 @@ type devCmd struct {
 	NATS    string     `name:"nats" default:"127.0.0.1:4222" help:"Address of the broker."`
 	Orders  string     `default:"127.0.0.1:8081" help:"Address of the demo service orders."`
 	Billing string     `default:"127.0.0.1:8082" help:"Address of the demo service billing."`
+	Gateway string     `default:"127.0.0.1:8000" help:"Address of the gateway in front of them."`
+	Routes  string     `placeholder:"FILE" help:"Rules of the gateway. Default: those for the demo services."`
 	Level   slog.Level `name:"log-level" default:"WARN" help:"DEBUG, INFO, WARN or ERROR."`
 }
 
@@ -40,7 +42,9 @@ func (c *devCmd) Run(ctx context.Context, t *terminal) (err error) {
 	n, err := node.Start(starting, node.Config{
 		Listen: c.Listen, DatabaseURL: "sqlite:" + filepath.Join(c.Dir, "auth.db"),
 		MasterKeyFile: filepath.Join(c.Dir, "master.key"),
-		Embedded:      &node.Embedded{Dir: filepath.Join(c.Dir, "nats"), Listen: c.NATS}, Log: log,
+		Embedded:      &node.Embedded{Dir: filepath.Join(c.Dir, "nats"), Listen: c.NATS},
+		// So that the auth service sees the clients of the gateway.
+		TrustedProxies: []string{"127.0.0.1"}, Log: log,
 	})
 	if err != nil {
 		return err
@@ -49,15 +53,22 @@ func (c *devCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err := n.AwaitReady(starting); err != nil {
 		return err
 	}
-	for name, listen := range map[string]string{"orders": c.Orders, "billing": c.Billing} {
+	var services []*demo.Service
+	for _, at := range [...]struct{ name, listen string }{{"orders", c.Orders}, {"billing", c.Billing}} {
 		s, err := demo.Start(starting, demo.Config{
-			Name: name, Listen: listen, Issuer: n.Issuer(), NATSURL: n.Broker().URL(), Log: log,
+			Name: at.name, Listen: at.listen, Issuer: n.Issuer(), NATSURL: n.Broker().URL(), Log: log,
 		})
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, s.Close()) }()
+		services = append(services, s)
 	}
+	g, err := c.startGateway(starting, n, services, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
 	if err := c.firstAdmin(starting, t, n); err != nil {
 		return err
 	}
@@ -95,6 +106,7 @@ func (c *devCmd) hints(t *terminal, n *node.Node) error {
 broker        %[2]s
 orders        http://%[3]s
 billing       http://%[4]s
+gateway       http://%[6]s, in front of both as /orders and /billing
 
 Register, log in, call a service:
 
@@ -102,6 +114,12 @@ Register, log in, call a service:
   curl -sS -H 'Content-Type: application/json' -d '{"login":"ada","password":"nine quiet otters juggle"}' %[1]s/v1/sessions
   curl -sS -H "Authorization: Bearer $TOKEN" http://%[3]s/
   curl -sS -H "Authorization: Bearer $TOKEN" -X DELETE %[1]s/v1/sessions/current
+
+The same through the gateway, with a token that says nothing and opens nothing else:
+
+  curl -sS -H 'Content-Type: application/json' -d '{"login":"ada","password":"nine quiet otters juggle"}' http://%[6]s/login
+  curl -sS -H "Authorization: Bearer $TOKEN" http://%[6]s/orders
+  curl -sS -H "Authorization: Bearer $TOKEN" -X POST http://%[6]s/logout
 
 Watch, and administer:
 
@@ -111,6 +129,6 @@ Watch, and administer:
   go run ./authsvc revoke user SUB --reason 'laptop stolen'
 
 Ctrl-C stops it. The data stay in %[5]s.
-`, n.URL(), n.Broker().URL(), c.Orders, c.Billing, c.Dir)
+`, n.URL(), n.Broker().URL(), c.Orders, c.Billing, c.Dir, c.Gateway)
 	return err
 }

@@ -17,7 +17,7 @@ func dev(t *testing.T, dir string, addresses []string) string {
 	s := &serving{stop: cancel, status: make(chan int, 1)}
 	args := []string{
 		"dev", "--dir", dir, "--listen", addresses[0], "--nats", addresses[1],
-		"--orders", addresses[2], "--billing", addresses[3],
+		"--orders", addresses[2], "--billing", addresses[3], "--gateway", addresses[4],
 	}
 	go func() { s.status <- Run(ctx, args, strings.NewReader(""), &s.stdout, &s.stderr, nil) }()
 	s.await(t, "started", func() bool { return strings.Contains(s.stdout.String(), "Ctrl-C stops it") })
@@ -29,12 +29,12 @@ func dev(t *testing.T, dir string, addresses []string) string {
 }
 
 func TestDevKeepsItsDataAndShowsThePasswordOnce(t *testing.T) {
-	dir, addresses := t.TempDir(), freeAddresses(t, 4)
+	dir, addresses := t.TempDir(), freeAddresses(t, 5)
 	first := dev(t, dir, addresses)
 	if !strings.Contains(first, "First admin") {
 		t.Errorf("no password on the first start:\n%s", first)
 	}
-	for _, want := range []string{"curl ", "nats -s ", "http://" + addresses[0], addresses[1], addresses[2], addresses[3]} {
+	for _, want := range []string{"curl ", "nats -s ", "http://" + addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]} {
 		if !strings.Contains(first, want) {
 			t.Errorf("no %q in\n%s", want, first)
 		}
@@ -50,13 +50,13 @@ func TestDevRefusesAPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close() //nolint:errcheck // a listener without connections
-	free := freeAddresses(t, 4)
-	for i, flag := range []string{"--listen", "--nats", "--orders", "--billing"} {
+	free := freeAddresses(t, 5)
+	for i, flag := range []string{"--listen", "--nats", "--orders", "--billing", "--gateway"} {
 		addresses := append([]string(nil), free...)
 		addresses[i] = taken.Addr().String()
 		args := []string{
 			"dev", "--dir", t.TempDir(), "--listen", addresses[0], "--nats", addresses[1],
-			"--orders", addresses[2], "--billing", addresses[3],
+			"--orders", addresses[2], "--billing", addresses[3], "--gateway", addresses[4],
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		var stdout, stderr output

@@ -89,7 +89,17 @@ func inert(text string) string {
 	return b.String()
 }
 
-// inertJSON does the same within JSON, where such characters can only be part of
+// inertLines is inert for what may be several lines, such as several mistakes. Lines
+// after the first are indented, so that none can pass for the beginning of a message.
+func inertLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = inert(line)
+	}
+	return strings.Join(lines, "\n    ")
+}
+
+// inertJSON does what inert does within JSON, where such characters can only be part of
 // a string, in JSON's own way: the document means what it meant.
 func inertJSON(doc []byte) string {
 	var b strings.Builder

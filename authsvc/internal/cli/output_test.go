@@ -24,6 +24,14 @@ func TestInertShowsWhatWouldActOnATerminal(t *testing.T) {
 	}
 }
 
+func TestInertLinesAreIndented(t *testing.T) {
+	got := inertLines("one\ntwo\x1b[31m\r\nauthsvc: error: three")
+	want := "one\n    two\\u{1b}[31m\\u{d}\n    authsvc: error: three"
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestInertJSONMeansTheSame(t *testing.T) {
 	want := "x\u202e\u009b\U000E0001\x1b\n李"
 	doc, err := json.Marshal(want)

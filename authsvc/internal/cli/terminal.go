@@ -39,7 +39,7 @@ func (t *terminal) fail(err error, asJSON bool) int {
 			return exitFailed
 		}
 	}
-	t.note("authsvc: error: %s", inert(err.Error()))
+	t.note("authsvc: error: %s", inertLines(err.Error()))
 	return exitFailed
 }
 
