@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -141,7 +142,7 @@ func (t *Transport) dialer(g *generation, protocols ...string) func(context.Cont
 		dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.base.TLSHandshakeTimeout, dialTimeout))
 		defer cancel()
 		raw, err := dial(ctx, network, address)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
 	"github.com/authbus/authbus/authsvc/internal/gateway"
+	"github.com/authbus/authbus/verifier/mtls"
 	"github.com/authbus/authbus/verifier/token"
 )
 
@@ -23,11 +24,13 @@ type gatewayCmd struct {
 	AdminListen string `help:"Address of /healthz, /readyz and /metrics. Default: none."`
 
 	Routes string `required:"" placeholder:"FILE" help:"YAML file with the rules: which requests go where. It is read again when it changes."`
-	Auth   string `required:"" placeholder:"URL" help:"The auth service. It should trust the gateway as a proxy."`
-	Issuer string `help:"The iss of its tokens. Default: the URL of the auth service."`
+	Auth   string `required:"" placeholder:"URL" help:"The auth service. It should trust the gateway as a proxy (--trusted-proxies)."`
+	Issuer string `help:"The iss of its tokens. Default: --auth; with --certs it is another address."`
 
 	NATSURL     string `name:"nats-url" required:"" help:"Addresses of the NATS servers, separated by commas."`
 	Credentials string `placeholder:"FILE" help:"Credentials file of the gateway on NATS."`
+	Certs       string `type:"path" placeholder:"DIR" help:"Directory with the gateway's certificate, for mutual TLS with NATS, the auth service (as authsvc, at --listen-mtls) and services that have a spiffe in the rules."`
+	Name        string `default:"gateway" help:"Name of the gateway: in its certificate, and on NATS."`
 	KVReplicas  int    `name:"kv-replicas" default:"1" help:"How many NATS servers hold the bucket of the sessions."`
 
 	SecretFile         string `placeholder:"FILE" help:"File with the shared secret, where the auth service signs with one."`
@@ -46,14 +49,21 @@ func (c *gatewayCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	config.NATS, err = bus.Connect("gateway", bus.Target{
-		URL: c.NATSURL, Credentials: c.Credentials,
-		Options: []nats.Option{nats.CustomInboxPrefix("_INBOX_gateway")}, // nobody else may read it
-	}, log)
-	if err != nil {
+	target := bus.Target{URL: c.NATSURL, Credentials: c.Credentials}
+	if c.Certs != "" {
+		if config.Identity, err = c.identity(log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, config.Identity.Close()) }()
+		target.Options = []nats.Option{config.Identity.NATS()}
+	}
+	if config.NATS, err = bus.Connect(c.Name, target, log); err != nil {
 		return err
 	}
 	defer config.NATS.Close()
+	if config.Identity != nil {
+		config.Identity.Renew(config.NATS)
+	}
 	g, err := gateway.Start(ctx, config)
 	if err != nil {
 		return err
@@ -64,13 +74,30 @@ func (c *gatewayCmd) Run(ctx context.Context, t *terminal) (err error) {
 	return g.Close()
 }
 
+// identity opens the gateway's certificate. On NATS it is the only credential.
+func (c *gatewayCmd) identity(log *slog.Logger) (*mtls.Source, error) {
+	if c.Credentials != "" {
+		return nil, errors.New("--certs: cannot go with --credentials")
+	}
+	files := mtls.Files(c.Certs, c.Name)
+	files.Logger = log
+	id, err := mtls.Open(files)
+	if err != nil {
+		return nil, fmt.Errorf("--certs: %w", err)
+	}
+	return id, nil
+}
+
 func (c *gatewayCmd) config(log *slog.Logger) (gateway.Config, error) {
 	config := gateway.Config{
 		Listen: c.Listen, CertFile: c.TLSCert, KeyFile: c.TLSKey, AdminListen: c.AdminListen,
-		Routes: c.Routes, Auth: c.Auth, Issuer: c.Issuer, MaxStale: c.MaxStale,
+		Routes: c.Routes, Auth: c.Auth, Issuer: c.Issuer, Name: c.Name, MaxStale: c.MaxStale,
 		SessionIdle: c.SessionIdle, Replicas: c.KVReplicas, Log: log,
 	}
 	if config.Issuer == "" {
+		if c.Certs != "" {
+			return config, errors.New("--issuer is required with --certs, where --auth is not the public URL")
+		}
 		config.Issuer = c.Auth
 	}
 	var errs [3]error

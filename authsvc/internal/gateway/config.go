@@ -1,17 +1,16 @@
 package gateway
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/authbus/authbus/verifier/mtls"
 	"github.com/authbus/authbus/verifier/token"
 )
 
@@ -31,11 +30,16 @@ type Config struct {
 	// Auth is the URL of the auth service. It should trust the gateway's
 	// X-Forwarded-For (--trusted-proxies), so that it sees the clients' addresses.
 	Auth string
-	// HTTPClient asks it; default one with a timeout of 30 s.
-	HTTPClient *http.Client
 	// Issuer is the iss claim of its tokens, and Audience the gateway's place in
 	// their aud; default authsvc, which every token is for.
 	Issuer, Audience string
+	// Identity is the gateway's certificate, for mutual TLS: the auth service must
+	// then be authsvc of the same trust domain, and services may be named by SPIFFE
+	// ids. The gateway has it enforce revocations, and does not close it; nil does
+	// without.
+	Identity *mtls.Source
+	// Name is the gateway's name among the auth service's verifiers; default gateway.
+	Name string
 	// NATS is a connection to the bus. The gateway does not close it.
 	NATS *nats.Conn
 	// SharedSecret and PreviousSharedSecret are those of an auth service that signs
@@ -52,9 +56,6 @@ type Config struct {
 	// CachedSessions bounds how many sessions are kept in memory; default 65,536.
 	CachedSessions int64
 
-	// UpstreamTLS returns how to connect to a service whose rule names a SPIFFE id;
-	// nil refuses such rules.
-	UpstreamTLS func(spiffe string) *tls.Config
 	// TrustedProxies are the networks whose X-Forwarded-For is believed; default none.
 	TrustedProxies []netip.Prefix
 	// Log takes what happens; nil means slog.Default().
@@ -69,13 +70,11 @@ const cookieName = "__Host-session"
 func (c Config) withDefaults() (Config, error) {
 	c.Listen = or(c.Listen, "127.0.0.1:8000")
 	c.Audience = or(c.Audience, "authsvc")
+	c.Name = or(c.Name, "gateway")
 	c.SessionIdle = or(c.SessionIdle, 14*24*time.Hour)
 	c.CachedSessions = or(c.CachedSessions, 1<<16)
 	if c.Log == nil {
 		c.Log = slog.Default()
-	}
-	if c.HTTPClient == nil {
-		c.HTTPClient = &http.Client{Timeout: 30 * time.Second}
 	}
 	var wrong []error
 	check := func(ok bool, field, want string) {
@@ -87,6 +86,7 @@ func (c Config) withDefaults() (Config, error) {
 	check(c.Routes != "", "Routes", "is required")
 	check(err == nil && (auth.Scheme == "https" || auth.Scheme == "http") && auth.Host != "", "Auth",
 		"must be the http or https URL of the auth service")
+	check(c.Identity == nil || err == nil && auth.Scheme == "https", "Auth", "must be an https URL with Identity: where authsvc listens for mutual TLS")
 	check(c.Issuer != "", "Issuer", "is required")
 	check(c.NATS != nil, "NATS", "is required")
 	check((c.CertFile == "") == (c.KeyFile == ""), "CertFile", "and KeyFile must be given together")

@@ -21,6 +21,7 @@ import (
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
 	"github.com/authbus/authbus/verifier"
 	"github.com/authbus/authbus/verifier/metrics"
+	"github.com/authbus/authbus/verifier/mtls"
 )
 
 // Gateway is a running gateway.
@@ -29,6 +30,7 @@ type Gateway struct {
 	registry *prometheus.Registry
 	verifier *verifier.Verifier
 	auth     *client.Client
+	mutual   *mtls.Transport // to the auth service; nil without mutual TLS
 	keeper   *keeper
 	proxy    *proxy.Proxy
 	routes   *routes.File
@@ -64,7 +66,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 // openRoutes comes first, because that is where people make mistakes.
 func (g *Gateway) openRoutes(context.Context) (err error) {
 	g.proxy, err = proxy.New(proxy.Config{
-		TLS: g.config.UpstreamTLS, Cookie: cookieName, TrustedProxies: g.config.TrustedProxies,
+		Identity: g.config.Identity, Cookie: cookieName, TrustedProxies: g.config.TrustedProxies,
 		Logger: g.config.Log, Registry: g.registry,
 	})
 	if err != nil {
@@ -98,14 +100,18 @@ func (g *Gateway) listen(ctx context.Context) (err error) {
 
 func (g *Gateway) startVerifier(ctx context.Context) (err error) {
 	g.verifier, err = verifier.New(ctx, verifier.Config{
-		Issuer: g.config.Issuer, Audience: g.config.Audience, Name: "gateway", NATS: g.config.NATS,
+		Issuer: g.config.Issuer, Audience: g.config.Audience, Name: g.config.Name, NATS: g.config.NATS,
 		SharedSecret: g.config.SharedSecret, PreviousSharedSecret: g.config.PreviousSharedSecret,
 		MaxStale: g.config.MaxStale, Logger: g.config.Log,
 	})
-	if err == nil {
-		g.registry.MustRegister(metrics.NewCollector(g.verifier))
+	if err != nil {
+		return err
 	}
-	return err
+	g.registry.MustRegister(metrics.NewCollector(g.verifier))
+	if g.config.Identity != nil {
+		g.config.Identity.Enforce(g.verifier)
+	}
+	return nil
 }
 
 func (g *Gateway) openVault(ctx context.Context) error {
@@ -117,14 +123,7 @@ func (g *Gateway) openVault(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	asking := *g.config.HTTPClient
-	if asking.Transport == nil {
-		asking.Transport = http.DefaultTransport
-	}
-	asking.Transport = onBehalf{asking.Transport}
-	// A token goes where it was sent and nowhere else.
-	asking.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if g.auth, err = client.New(client.Config{Server: g.config.Auth, HTTP: &asking}); err != nil {
+	if g.auth, err = g.authService(); err != nil {
 		return err
 	}
 	lifetime, stop := context.WithCancel(context.Background())
@@ -132,6 +131,29 @@ func (g *Gateway) openVault(ctx context.Context) error {
 	g.keeper, err = newKeeper(lifetime, v, g.auth, g.config.CachedSessions, g.config.Log)
 	return err
 }
+
+// authService returns the client that asks the auth service.
+func (g *Gateway) authService() (*client.Client, error) {
+	way := http.DefaultTransport
+	if g.config.Identity != nil {
+		mutual, err := g.config.Identity.Transport(nil, authName)
+		if err != nil {
+			return nil, err
+		}
+		g.mutual, way = mutual, mutual
+	}
+	return client.New(client.Config{Server: g.config.Auth, HTTP: &http.Client{
+		Timeout: authTimeout, Transport: onBehalf{way},
+		// A token goes where it was sent and nowhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}})
+}
+
+// How the auth service is asked.
+const (
+	authName    = "authsvc" // in its certificate
+	authTimeout = 30 * time.Second
+)
 
 // Limits of connections, whatever the rules say.
 const (
@@ -245,6 +267,9 @@ func (g *Gateway) shutdown() error {
 	if g.keeper != nil {
 		g.stop()
 		g.keeper.close()
+	}
+	if g.mutual != nil {
+		g.mutual.CloseIdleConnections()
 	}
 	return errors.Join(errs...)
 }

@@ -10,14 +10,18 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/authbus/authbus/verifier/mtls"
 )
 
 // Config configures a Proxy. The zero value of each field is its default.
 type Config struct {
-	// TLS returns how to connect to an upstream with https: spiffe is the identity
-	// that it must prove, "" if its host name is enough. nil trusts the system's
-	// roots, and refuses upstreams with a SPIFFE id.
-	TLS func(spiffe string) *tls.Config
+	// TLS is how to connect to upstreams with https whose host name says who they
+	// are; default: the system's roots.
+	TLS *tls.Config
+	// Identity is what the gateway proves to upstreams with a SPIFFE id, and judges
+	// theirs by; nil refuses such upstreams. It must outlive the Proxy.
+	Identity *mtls.Source
 	// Cookie is the name of the gateway's own cookie, which no service sees or
 	// sets; default "__Host-session".
 	Cookie string
@@ -41,6 +45,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.Cookie = cmp.Or(c.Cookie, "__Host-session")
 	c.Drain = cmp.Or(c.Drain, time.Minute)
 	c.MaxClients = cmp.Or(c.MaxClients, 1<<16)
+	if c.TLS == nil {
+		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

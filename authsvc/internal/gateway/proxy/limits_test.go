@@ -205,7 +205,7 @@ func TestAnIdentityIsNotGivenUpForAHostName(t *testing.T) {
 	err = p.Use(parse(t, `
 upstreams: {s: {urls: ["https://h:1"], spiffe: "spiffe://example.org/s"}}
 rules: [{name: all, path: /, methods: [GET], upstream: s}]`))
-	if err == nil || errors.Unwrap(err) == nil || err.Error() != "upstream s: the gateway has no certificate to connect with" {
+	if err == nil || errors.Unwrap(err) == nil || err.Error() != "upstream s: spiffe: the gateway has no certificate to connect with" {
 		t.Errorf("got %v", err)
 	}
 }

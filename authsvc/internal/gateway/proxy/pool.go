@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +27,7 @@ type pool struct {
 	targets  []*target
 	// requests carries requests, and upgrades those that become WebSockets, which
 	// HTTP/2 does not. They are the same but for h2c.
-	requests, upgrades *http.Transport
+	requests, upgrades transport
 
 	ctx      context.Context // of everything that goes through the pool
 	cancel   context.CancelCauseFunc
@@ -61,21 +59,22 @@ func identity(u *routes.Upstream) string {
 	return string(text)
 }
 
+// transport is a way to an upstream.
+type transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
 // newPool returns a pool with healthy targets until they are checked.
 func (p *Proxy) newPool(u *routes.Upstream) (*pool, error) {
-	transport, err := p.transport(u)
+	requests, upgrades, err := p.transports(u)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 	}
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	b := &pool{
-		upstream: u, requests: transport, upgrades: transport, ctx: ctx, cancel: cancel, stop: func() {},
+		upstream: u, requests: requests, upgrades: upgrades, ctx: ctx, cancel: cancel, stop: func() {},
 		quiet: rate.Sometimes{Interval: time.Second}, log: p.config.Logger, metrics: p.metrics,
-	}
-	if u.H2C {
-		b.requests = transport.Clone()
-		b.requests.Protocols = new(http.Protocols)
-		b.requests.Protocols.SetUnencryptedHTTP2(true)
 	}
 	for _, text := range u.URLs {
 		at, err := url.Parse(text)
@@ -89,28 +88,31 @@ func (p *Proxy) newPool(u *routes.Upstream) (*pool, error) {
 	return b, nil
 }
 
-// transport returns the connections of an upstream.
-func (p *Proxy) transport(u *routes.Upstream) (*http.Transport, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	secure := slices.ContainsFunc(u.URLs, func(text string) bool { return strings.HasPrefix(text, "https://") })
-	switch {
-	case secure && p.config.TLS != nil:
-		config = p.config.TLS(u.SPIFFE)
-	case u.SPIFFE != "":
-		config = nil // it cannot be checked
-	}
-	if config == nil {
-		// Not to the host name instead: whoever asks for an identity wants that one.
-		return nil, errors.New("the gateway has no certificate to connect with")
-	}
+// transports returns the connections of an upstream.
+func (p *Proxy) transports(u *routes.Upstream) (requests, upgrades transport, err error) {
 	dialer := &net.Dialer{Timeout: u.ConnectTimeout, KeepAlive: 15 * time.Second}
-	return &http.Transport{
-		DialContext: dialer.DialContext, TLSClientConfig: config.Clone(), TLSHandshakeTimeout: u.ConnectTimeout,
+	base := &http.Transport{
+		DialContext: dialer.DialContext, TLSClientConfig: p.config.TLS.Clone(), TLSHandshakeTimeout: u.ConnectTimeout,
 		ForceAttemptHTTP2: true, DisableCompression: true, // bodies pass as they are
 		MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 		ExpectContinueTimeout: time.Second,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
-	}, nil
+	}
+	switch {
+	case u.SPIFFE != "" && p.config.Identity == nil:
+		// Not to the host name instead: whoever asks for an identity wants that one.
+		return nil, nil, errors.New("spiffe: the gateway has no certificate to connect with")
+	case u.SPIFFE != "":
+		mutual, err := p.config.Identity.Transport(base, u.SPIFFE)
+		return mutual, mutual, err
+	case u.H2C:
+		clear := base.Clone()
+		clear.Protocols = new(http.Protocols)
+		clear.Protocols.SetUnencryptedHTTP2(true)
+		return clear, base, nil
+	default:
+		return base, base, nil
+	}
 }
 
 // close ends the pool and waits for its checks. Nobody uses it any longer.
@@ -118,7 +120,7 @@ func (b *pool) close() {
 	b.cancel(errClosed)
 	b.stop()
 	b.checks.Wait()
-	for _, t := range []*http.Transport{b.requests, b.upgrades} {
+	for _, t := range []transport{b.requests, b.upgrades} {
 		t.CloseIdleConnections()
 	}
 }
@@ -201,32 +203,39 @@ func (x *exchange) repeatable(method string, failure error) bool {
 	return x.body.repeatable() && (isConnectError(failure) || isIdempotent(method) && !x.heard.Load())
 }
 
-// isConnectError reports whether there was no connection to send a request on.
+// connectError says that there was no connection to send a request on.
+type connectError struct{ error }
+
+// Unwrap returns why.
+func (e connectError) Unwrap() error { return e.error }
+
 func isConnectError(err error) bool {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return true
-	}
-	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	_, ok := errors.AsType[connectError](err)
 	return ok
 }
 
 // try sends the request to the target.
 func (x *exchange) try(r *http.Request, t *target) (*http.Response, error) {
+	var connected atomic.Bool
 	// A copy, because a transport may go on reading that of the last try.
 	out := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn:              func(httptrace.GotConnInfo) { connected.Store(true) },
 		GotFirstResponseByte: func() { x.heard.Store(true) },
 	}))
 	at := *r.URL
 	at.Scheme, at.Host = t.url.Scheme, t.url.Host
 	out.URL, out.Body = &at, x.body.try()
-	transport := x.pool.requests
+	way := x.pool.requests
 	if x.websocket {
-		transport = x.pool.upgrades
+		way = x.pool.upgrades
 	}
 	t.inFlight.Add(1)
-	res, err := transport.RoundTrip(out)
+	res, err := way.RoundTrip(out)
 	if err != nil {
 		t.inFlight.Add(-1)
+		if !connected.Load() {
+			err = connectError{err}
+		}
 		return nil, err
 	}
 	x.target = t
