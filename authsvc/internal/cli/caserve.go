@@ -3,14 +3,9 @@ package cli
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"github.com/authbus/authbus/authsvc/internal/bus"
 	"github.com/authbus/authbus/authsvc/internal/ca"
-	"github.com/authbus/authbus/verifier"
 )
 
 // caServeCmd is `authsvc ca serve`: it answers auth.ca.renew.
@@ -30,47 +25,20 @@ func (cmd *caServeCmd) Run(ctx context.Context, t *terminal, dir caDir) error {
 	if err != nil {
 		return err
 	}
-	target, err := cmd.target(authority)
-	if err != nil {
-		return err
-	}
-	nc, err := bus.Connect(cmd.Name, target, log) // whose inbox is that of its identity
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
 	log.Info("waiting for the revocations", "nats", cmd.NATSURL)
-	v, err := verifier.New(ctx, verifier.Config{Issuer: cmd.Issuer, Audience: "ca", NATS: nc, Logger: log})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil // stopped while it waited
-		}
-		return err
-	}
-	defer v.Close()
-	renewer, err := ca.StartRenewer(ca.RenewerConfig{
-		CA: authority, Conn: nc, Revoked: v.CheckCertificate, Lifetime: cmd.Lifetime, Log: log,
+	service, err := ca.StartService(ctx, ca.ServiceConfig{
+		CA: authority, NATSURL: cmd.NATSURL, Credentials: cmd.NATSCredentials, Name: cmd.Name, Issuer: cmd.Issuer,
+		Lifetime: cmd.Lifetime, Log: log,
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // stopped while it waited
+	case err != nil:
 		return err
 	}
-	defer renewer.Close()
+	defer service.Close()
 	log.Info("renewing certificates")
 	<-ctx.Done()
 	log.Info("stopping")
 	return nil
-}
-
-// target says how NATS is reached: as a service of the CA where TLS is asked for.
-func (cmd *caServeCmd) target(authority *ca.CA) (bus.Target, error) {
-	target := bus.Target{URL: cmd.NATSURL, Credentials: cmd.NATSCredentials}
-	if !strings.Contains(cmd.NATSURL, "tls://") {
-		return target, nil
-	}
-	config, err := authority.ClientTLS(cmd.Name)
-	if err != nil {
-		return bus.Target{}, err
-	}
-	target.Options = append(target.Options, nats.Secure(config))
-	return target, nil
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// dev runs `authsvc dev` until it has printed its hints, ends it, and returns
+// runDev runs `authsvc dev` until it has printed its hints, ends it, and returns
 // what it printed.
-func dev(t *testing.T, dir string, addresses []string) string {
+func runDev(t *testing.T, dir string, addresses []string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -30,7 +30,7 @@ func dev(t *testing.T, dir string, addresses []string) string {
 
 func TestDevKeepsItsDataAndShowsThePasswordOnce(t *testing.T) {
 	dir, addresses := t.TempDir(), freeAddresses(t, 5)
-	first := dev(t, dir, addresses)
+	first := runDev(t, dir, addresses)
 	if !strings.Contains(first, "First admin") {
 		t.Errorf("no password on the first start:\n%s", first)
 	}
@@ -39,7 +39,7 @@ func TestDevKeepsItsDataAndShowsThePasswordOnce(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, first)
 		}
 	}
-	if second := dev(t, dir, addresses); strings.Contains(second, "First admin") {
+	if second := runDev(t, dir, addresses); strings.Contains(second, "First admin") {
 		t.Errorf("another admin on the second start:\n%s", second)
 	}
 }

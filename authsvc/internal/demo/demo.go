@@ -6,7 +6,7 @@
 //
 // It answers GET / and GET /orders, its own name, with "token validated" and the
 // user's id to whoever brings a good token, and as the verifier's middleware does to
-// everybody else. /orders/live is a WebSocket that says everything back, for as
+// everybody else. With Config.Identity it talks to the gateway only. /orders/live is a WebSocket that says everything back, for as
 // long as the token lives. GET /stats is open and shows the verifier's statistics.
 package demo
 
@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/authbus/authbus/verifier"
+	"github.com/authbus/authbus/verifier/mtls"
 )
 
 // Config says which service this is. Name, Listen, Issuer and NATSURL are required.
@@ -38,13 +39,21 @@ type Config struct {
 	// Verifier says how to verify; the zero value is local verification with the
 	// verifier's defaults. Issuer, Audience, NATS and Logger are filled in.
 	Verifier verifier.Config
+	// Identity is the service's certificate, for mutual TLS with NATS and with the
+	// gateway, who alone may then ask. The service has it renewed and enforce
+	// revocations, and does not close it; nil does without.
+	Identity *mtls.Source
 	// Log takes what happens; nil means slog.Default().
 	Log *slog.Logger
 }
 
+// caller is who may ask a service with an Identity.
+const caller = "gateway"
+
 // Service is a running demo service.
 type Service struct {
 	name     string
+	scheme   string
 	nc       *nats.Conn
 	verifier *verifier.Verifier
 	listener net.Listener
@@ -71,28 +80,46 @@ func Start(ctx context.Context, c Config) (*Service, error) {
 		nc.Close()
 		return nil, fmt.Errorf("starting %s: %w", c.Name, err)
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", c.Listen)
-	if err != nil {
+	s := &Service{name: c.Name, scheme: "http", nc: nc, verifier: v, served: make(chan struct{})}
+	if err := s.listen(ctx, c); err != nil {
 		v.Close()
 		nc.Close()
 		return nil, fmt.Errorf("starting %s: %w", c.Name, err)
 	}
-	s := &Service{name: c.Name, nc: nc, verifier: v, listener: listener, served: make(chan struct{})}
 	s.server = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
 	go s.serve(c.Log) // ends with Close
 	return s, nil
 }
 
+func (s *Service) listen(ctx context.Context, c Config) error {
+	var lc net.ListenConfig
+	tcp, err := lc.Listen(ctx, "tcp", c.Listen)
+	if err != nil || c.Identity == nil {
+		s.listener = tcp
+		return err
+	}
+	c.Identity.Enforce(s.verifier)
+	c.Identity.Renew(s.nc)
+	s.scheme = "https"
+	if s.listener, err = c.Identity.Listener(tcp, caller); err != nil {
+		return errors.Join(err, tcp.Close())
+	}
+	return nil
+}
+
 // connect opens the service's own connection, with an inbox that no other
 // service may read.
 func connect(c Config) (*nats.Conn, error) {
-	return nats.Connect(c.NATSURL,
-		nats.Name(c.Name), nats.CustomInboxPrefix("_INBOX_"+c.Name),
-		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+	options := []nats.Option{
+		nats.Name(c.Name), nats.CustomInboxPrefix("_INBOX_" + c.Name),
+		nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
-		nats.PingInterval(10*time.Second), nats.RetryOnFailedConnect(true),
-	)
+		nats.PingInterval(10 * time.Second), nats.RetryOnFailedConnect(true),
+	}
+	if c.Identity != nil {
+		options = append(options, c.Identity.NATS())
+	}
+	return nats.Connect(c.NATSURL, options...)
 }
 
 func (s *Service) handler() http.Handler {
@@ -125,7 +152,7 @@ func (s *Service) serve(log *slog.Logger) {
 func (s *Service) Name() string { return s.name }
 
 // URL is the service's address.
-func (s *Service) URL() string { return "http://" + s.listener.Addr().String() }
+func (s *Service) URL() string { return s.scheme + "://" + s.listener.Addr().String() }
 
 // Stats are the verifier's statistics.
 func (s *Service) Stats() verifier.Stats { return s.verifier.Stats() }

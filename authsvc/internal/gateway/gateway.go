@@ -54,7 +54,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 	}
 	g := &Gateway{config: c, registry: prometheus.NewRegistry(), unknown: proxy.NewLimiter(1 << 16)}
 	for _, step := range []func(context.Context) error{
-		g.openRoutes, g.listen, g.startVerifier, g.openVault, g.serve,
+		g.checkRoutes, g.listen, g.startVerifier, g.openRoutes, g.openVault, g.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("starting the gateway: %w", err), g.Close())
@@ -63,7 +63,16 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 	return g, nil
 }
 
-// openRoutes comes first, because that is where people make mistakes.
+// checkRoutes comes first, because that is where people make mistakes.
+func (g *Gateway) checkRoutes(context.Context) error {
+	file, err := routes.Open(g.config.Routes, g.config.Log, g.check)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// openRoutes begins to connect to services, which can be judged from now on.
 func (g *Gateway) openRoutes(context.Context) (err error) {
 	g.proxy, err = proxy.New(proxy.Config{
 		Identity: g.config.Identity, Cookie: cookieName, TrustedProxies: g.config.TrustedProxies,
@@ -72,19 +81,29 @@ func (g *Gateway) openRoutes(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	g.routes, err = routes.Open(g.config.Routes, g.config.Log, g.adopt)
+	g.routes, err = routes.Open(g.config.Routes, g.config.Log, func(table *routes.Table) error {
+		if err := g.check(table); err != nil {
+			return err
+		}
+		return g.proxy.Use(table)
+	})
 	return err
 }
 
-// adopt gets ready for a table, or refuses it.
-func (g *Gateway) adopt(table *routes.Table) error {
+// check refuses tables that the gateway cannot serve.
+func (g *Gateway) check(table *routes.Table) error {
 	for _, rule := range table.Rules() {
 		switch rule.Path {
 		case pathLogin, pathRefresh, pathLogout:
 			return fmt.Errorf("rule %q: path: %s is the gateway's own", rule.Name, rule.Path)
 		}
 	}
-	return g.proxy.Use(table)
+	for _, u := range table.Upstreams() {
+		if u.SPIFFE != "" && g.config.Identity == nil {
+			return fmt.Errorf("upstream %s: spiffe: the gateway has no certificate to connect with", u.Name)
+		}
+	}
+	return nil
 }
 
 func (g *Gateway) listen(ctx context.Context) (err error) {
@@ -261,15 +280,15 @@ func (g *Gateway) shutdown() error {
 	if g.routes != nil {
 		errs = append(errs, g.routes.Close())
 	}
-	if g.verifier != nil {
-		g.verifier.Close()
-	}
 	if g.keeper != nil {
 		g.stop()
 		g.keeper.close()
 	}
 	if g.mutual != nil {
 		g.mutual.CloseIdleConnections()
+	}
+	if g.verifier != nil {
+		g.verifier.Close()
 	}
 	return errors.Join(errs...)
 }

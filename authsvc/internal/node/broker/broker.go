@@ -107,6 +107,24 @@ func Start(cfg Config) (*Broker, error) {
 	return b, nil
 }
 
+// StartFile starts a broker from a configuration file of nats-server. Who may do what
+// is then the file's word, and [Broker.Options] are for nobody.
+func StartFile(path string, log *slog.Logger) (*Broker, error) {
+	opts, err := server.ProcessConfigFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("starting broker: %w", err)
+	}
+	opts.NoSigs = true
+	b := &Broker{opts: opts, log: log}
+	if b.log == nil {
+		b.log = slog.Default()
+	}
+	if err := b.Start(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
 // splitListen reads host:port; nats-server spells "any free port" as -1.
 func splitListen(listen string) (string, int, error) {
 	if listen == "" {
@@ -192,7 +210,11 @@ func (b *Broker) URL() string {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "nats://" + net.JoinHostPort(host, strconv.Itoa(b.opts.Port))
+	scheme := "nats"
+	if b.opts.TLSConfig != nil {
+		scheme = "tls"
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(b.opts.Port))
 }
 
 // Options make a connection one of the auth service's own: inside the process,

@@ -1,0 +1,84 @@
+package ca
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/verifier"
+)
+
+// ServiceConfig configures a Service. CA, NATSURL, Name and Issuer are required.
+type ServiceConfig struct {
+	CA *CA
+	// NATSURL are addresses of NATS servers, separated by commas. With tls:// the
+	// service connects with a certificate that the CA gives it.
+	NATSURL string
+	// Credentials is a credentials file; default none.
+	Credentials string
+	// Name is the service's own name, on NATS and in its certificate.
+	Name string
+	// Issuer is the public URL of the auth service, whose revocations are followed.
+	Issuer string
+	// Lifetime is that of renewed certificates; 0 means DefaultLifetime.
+	Lifetime time.Duration
+	// Log takes what happens; nil means slog.Default().
+	Log *slog.Logger
+}
+
+// Service is a [Renewer] with a connection of its own, and with a verifier that
+// tells it which certificates are revoked. It is what `authsvc ca serve` runs.
+type Service struct {
+	nc       *nats.Conn
+	verifier *verifier.Verifier
+	renewer  *Renewer
+}
+
+// StartService returns once it knows all revocations, and answers. ctx bounds only
+// the start.
+func StartService(ctx context.Context, c ServiceConfig) (*Service, error) {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	target := bus.Target{URL: c.NATSURL, Credentials: c.Credentials}
+	if strings.Contains(c.NATSURL, "tls://") {
+		config, err := c.CA.ClientTLS(c.Name)
+		if err != nil {
+			return nil, err
+		}
+		target.Options = []nats.Option{nats.Secure(config)}
+	}
+	s := &Service{}
+	var err error
+	if s.nc, err = bus.Connect(c.Name, target, c.Log); err != nil { // whose inbox is that of its identity
+		return nil, err
+	}
+	s.verifier, err = verifier.New(ctx, verifier.Config{Issuer: c.Issuer, Audience: c.Name, NATS: s.nc, Logger: c.Log})
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.renewer, err = StartRenewer(RenewerConfig{
+		CA: c.CA, Conn: s.nc, Revoked: s.verifier.CheckCertificate, Lifetime: c.Lifetime, Log: c.Log,
+	})
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends the service, and waits for what is being answered.
+func (s *Service) Close() {
+	if s.renewer != nil {
+		s.renewer.Close()
+	}
+	if s.verifier != nil {
+		s.verifier.Close()
+	}
+	s.nc.Close()
+}
