@@ -21,7 +21,7 @@ import (
 )
 
 // documents are those that name commands.
-var documents = []string{"../README.md", "../SECURITY.md", "../compose/README.md"}
+var documents = []string{"../README.md", "../SECURITY.md", "../compose/README.md", guide}
 
 // TestCommandsOfTheDocuments runs every command that a document names. One that
 // no case here knows fails the test.
@@ -41,6 +41,24 @@ func runCommand(t *testing.T, binary string, dev *devStack, command string) {
 		checkTour(t, run(t, binary, "tour", "--json"))
 	case command == "go run ./authsvc dev":
 		// dev runs already.
+	case command == "go run ./authsvc dev --mtls":
+		mutual := startDev(t, binary, t.TempDir(), "--mtls", "--listen-mtls", freeAddress(t))
+		if !strings.Contains(mutual.said, "nats -s tls://"+mutual.nats+" --tlscert ") {
+			t.Errorf("it says\n%s", mutual.said)
+		}
+		mutual.stop(t)
+	case command == "go build ./authsvc":
+		build(t)
+	case command == "authsvc keys kill KID", command == "authsvc ca", command == "authsvc nats-config":
+		// A name more than a command; a script of the command line's tests runs each.
+		if out := run(t, binary, append(strings.Fields(strings.TrimSuffix(command, " KID"))[1:], "--help")...); !strings.Contains(out, "Usage: "+strings.TrimSuffix(command, " KID")) {
+			t.Errorf("the help says\n%s", out)
+		}
+	case command == "openssl rand -base64 32":
+		requireTool(t, "openssl")
+		if out := shell(t, command); len(out) != 45 {
+			t.Errorf("got %q", out)
+		}
 	case command == "go run ./authsvc serve --help":
 		if out := run(t, binary, "serve", "--help"); !strings.Contains(out, "$AUTHSVC_DATABASE_URL") {
 			t.Errorf("no environment variables in\n%s", out)
@@ -68,7 +86,7 @@ func runCommand(t *testing.T, binary string, dev *devStack, command string) {
 func commands(t *testing.T) []string {
 	t.Helper()
 	block := regexp.MustCompile("(?s)```sh\n(.*?)```")
-	inline := regexp.MustCompile("`((?:go|curl|nats|task|authsvc) [^`]+)`")
+	inline := regexp.MustCompile("`((?:go|curl|nats|task|authsvc|openssl) [^`]+)`")
 	var found []string
 	for _, name := range documents {
 		text, err := os.ReadFile(name)
@@ -76,6 +94,9 @@ func commands(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		for _, m := range block.FindAllSubmatch(text, -1) {
+			if name == guide {
+				break // TestTheGuide runs these
+			}
 			found = append(found, strings.Split(strings.TrimSpace(string(m[1])), "\n")...)
 		}
 		for _, m := range inline.FindAllSubmatch(block.ReplaceAll(text, nil), -1) {
@@ -251,11 +272,14 @@ func (d *devStack) place(command string) string {
 }
 
 // startDev starts `authsvc dev` on free ports and waits for the hints.
-func startDev(t *testing.T, binary, dir string) *devStack {
+func startDev(t *testing.T, binary, dir string, more ...string) *devStack {
 	t.Helper()
 	d := &devStack{http: freeAddress(t), nats: freeAddress(t), gateway: freeAddress(t), ended: make(chan error, 1)}
-	d.cmd = exec.Command(binary, "dev", "--dir", filepath.Join(dir, "data"), "--listen", d.http, "--nats", d.nats,
-		"--orders", freeAddress(t), "--billing", freeAddress(t), "--gateway", d.gateway)
+	args := []string{
+		"dev", "--dir", filepath.Join(dir, "data"), "--listen", d.http, "--nats", d.nats,
+		"--orders", freeAddress(t), "--billing", freeAddress(t), "--gateway", d.gateway,
+	}
+	d.cmd = exec.Command(binary, append(args, more...)...)
 	d.cmd.Dir = dir
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {

@@ -47,15 +47,27 @@ func (k *credentials) token(ctx context.Context, c *client.Client) (string, erro
 	switch {
 	case !ok:
 		return "", errLoggedOut
-	case time.Until(kept.ExpiresAt) > early:
+	case kept.good(""):
 		return kept.AccessToken, nil
 	}
-	err = k.change(func(all map[string]login) error {
+	return k.renew(ctx, c, "")
+}
+
+// good reports whether the access token can be shown, as far as can be told here.
+func (l login) good(refused string) bool {
+	return l.AccessToken != refused && time.Until(l.ExpiresAt) > early
+}
+
+// renew returns another access token than the one that the server has refused, if
+// it has refused one.
+func (k *credentials) renew(ctx context.Context, c *client.Client, refused string) (string, error) {
+	var kept login
+	err := k.change(func(all map[string]login) error {
 		var ok bool
 		if kept, ok = all[c.Server()]; !ok {
 			return errLoggedOut
 		}
-		if time.Until(kept.ExpiresAt) > early { // another command was faster
+		if kept.good(refused) { // another command was faster
 			return nil
 		}
 		tokens, err := c.Refresh(ctx, wire.RefreshRequest{RefreshToken: wire.Secret(kept.RefreshToken)})

@@ -46,7 +46,9 @@ func (r *remote) loggedIn() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.As(func(ctx context.Context) (string, error) { return kept.token(ctx, c) }), nil
+	return c.
+		As(func(ctx context.Context) (string, error) { return kept.token(ctx, c) }).
+		Renewing(func(ctx context.Context, refused string) (string, error) { return kept.renew(ctx, c, refused) }), nil
 }
 
 func (r *remote) credentials() (*credentials, error) {

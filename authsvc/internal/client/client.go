@@ -13,7 +13,7 @@
 // # Concurrency
 //
 // A Client may be used by any number of goroutines. It keeps no state but its
-// connections and repeats nothing on its own.
+// connections and repeats nothing on its own, but for [Client.Renewing].
 package client
 
 import (
@@ -52,7 +52,8 @@ type TokenSource func(context.Context) (string, error)
 type Client struct {
 	server string
 	http   *http.Client
-	token  TokenSource // nil for one who is not logged in
+	token  TokenSource  // nil for one who is not logged in
+	renew  TokenRenewal // nil for one who takes a refusal for the last word
 }
 
 // New returns a client that is not logged in.
@@ -78,6 +79,18 @@ func New(cfg Config) (*Client, error) {
 // As returns a client for the same service that shows the tokens of source.
 func (c *Client) As(source TokenSource) *Client {
 	return &Client{server: c.server, http: c.http, token: source}
+}
+
+// TokenRenewal returns another access token than the one that was refused.
+type TokenRenewal func(ctx context.Context, refused string) (string, error)
+
+// Renewing returns a client that asks renew when the service takes its token for
+// invalid, once for each request, and repeats the request: a token that has not
+// expired yet may be signed with a key that is no longer good.
+func (c *Client) Renewing(renew TokenRenewal) *Client {
+	renewing := *c
+	renewing.renew = renew
+	return &renewing
 }
 
 // Server is the base URL that the client speaks to, without a slash at its end.
@@ -116,26 +129,44 @@ func HasCode(err error, code string) bool {
 // call sends body as JSON, unless it is nil, and decodes the answer.
 func call[Resp any](ctx context.Context, c *Client, method, path string, body any) (Resp, error) {
 	var resp Resp
-	var payload io.Reader = http.NoBody
+	var payload []byte
 	if body != nil {
-		encoded, err := json.Marshal(body)
-		if err != nil {
+		var err error
+		if payload, err = json.Marshal(body); err != nil {
 			return resp, fmt.Errorf("encoding the request: %w", err)
 		}
-		payload = bytes.NewReader(encoded)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.server+path, payload)
-	if err != nil {
-		return resp, fmt.Errorf("making the request: %w", err)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
+	token := ""
 	if c.token != nil {
-		token, err := c.token(ctx)
-		if err != nil {
+		var err error
+		if token, err = c.token(ctx); err != nil {
 			return resp, err
 		}
+	}
+	resp, err := send[Resp](ctx, c, method, path, payload, token)
+	if c.renew == nil || !HasCode(err, codeInvalidToken) {
+		return resp, err
+	}
+	if token, err = c.renew(ctx, token); err != nil {
+		return resp, err
+	}
+	return send[Resp](ctx, c, method, path, payload, token)
+}
+
+// codeInvalidToken is the code of a request that was refused for its token alone
+// (RFC 6750 §3.1), and not carried out.
+const codeInvalidToken = "invalid_token"
+
+func send[Resp any](ctx context.Context, c *Client, method, path string, payload []byte, token string) (Resp, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.server+path, bytes.NewReader(payload))
+	if err != nil {
+		var none Resp
+		return none, fmt.Errorf("making the request: %w", err)
+	}
+	if payload != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	return do[Resp](c, req)
