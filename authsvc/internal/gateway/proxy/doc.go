@@ -37,6 +37,7 @@
 //
 //	400 bad_body               the request's body is broken
 //	403 websocket_not_allowed  the rule has no WebSockets
+//	408 body_timeout           the request's body has not come within limits.time
 //	413 body_too_large         limits.body
 //	429 rate_limited           rate, with Retry-After
 //	431 header_too_large       limits.header

@@ -52,7 +52,7 @@ func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{})
 func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, rule *routes.Rule, u *pool) *exchange {
 	x := &exchange{
 		proxy: p, rule: rule, pool: u, websocket: isWebSocket(r),
-		body: newBody(w, r, int64(rule.Limits.Body)), control: http.NewResponseController(w),
+		body: newBody(w, r, rule.Limits), control: http.NewResponseController(w),
 	}
 	x.answer = &answer{ResponseWriter: w, exchange: x}
 	ctx, cancel := context.WithCancelCause(r.Context())
@@ -66,7 +66,7 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, rule *routes
 func (x *exchange) end() {
 	x.detach()
 	x.time.Stop()
-	x.body.over.Store(true)
+	x.body.end()
 	if x.target != nil {
 		x.target.inFlight.Add(-1)
 	}

@@ -68,6 +68,10 @@ func badBody() *Problem {
 	return &Problem{http.StatusBadRequest, "bad_body", "the request's body cannot be read", 0}
 }
 
+func bodyTimeout() *Problem {
+	return &Problem{http.StatusRequestTimeout, "body_timeout", "the request's body did not come in time", 0}
+}
+
 func noWebSocket() *Problem {
 	return &Problem{http.StatusForbidden, "websocket_not_allowed", "there is no WebSocket here", 0}
 }
@@ -109,8 +113,9 @@ func (x *exchange) fail(w http.ResponseWriter, err error) {
 		verifier.Deny(w, session)
 		return
 	}
-	if errors.Is(cause, context.Canceled) {
-		// The client has gone, or the caller has ended its request.
+	if errors.Is(cause, context.Canceled) && !x.body.slow.Load() {
+		// The client has gone, or the caller has ended its request. The server takes a
+		// client that is too slow for one that has gone.
 		panic(http.ErrAbortHandler)
 	}
 	x.problem(err).Write(w)
@@ -121,6 +126,8 @@ func (x *exchange) problem(err error) *Problem {
 	switch {
 	case x.body.tooLarge.Load():
 		return bodyTooLarge()
+	case x.body.slow.Load(), errors.Is(err, errTime) && x.body.waiting.Load():
+		return bodyTimeout()
 	case x.body.broken.Load():
 		return badBody()
 	case errors.Is(err, errNoneHealthy):

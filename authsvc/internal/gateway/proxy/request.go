@@ -5,8 +5,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
+	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
 )
 
 // headerSize is about how many bytes the request's header had on the wire.
@@ -42,24 +46,28 @@ const maxReplay = 64 << 10
 // body is a request's body on its way to the service. Several tries may read it,
 // if none has begun before or it is kept.
 type body struct {
-	reader io.Reader // nil: there is none
-	kept   []byte    // the whole of it, if it is kept
-	length int64
+	reader  io.Reader // nil: there is none
+	kept    []byte    // the whole of it, if it is kept
+	length  int64
+	control *http.ResponseController
 	// from and to are the trailers: whatever a client has announced, and what of
 	// it a service may see.
 	from *http.Request
 	to   http.Header
 
-	begun, tooLarge, broken, over atomic.Bool
+	begun, waiting, complete, tooLarge, slow, broken, over atomic.Bool
 }
 
-// newBody limits the body of a request.
-func newBody(w http.ResponseWriter, r *http.Request, limit int64) *body {
-	b := &body{length: r.ContentLength, from: r}
+// newBody limits the body of a request, in bytes and in time. A client that stops
+// in the middle would hold everything up otherwise: reading from it does not end
+// with a context.
+func newBody(w http.ResponseWriter, r *http.Request, limits routes.Limits) *body {
+	b := &body{length: r.ContentLength, from: r, control: http.NewResponseController(w)}
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return b
 	}
-	b.reader = http.MaxBytesReader(w, r.Body, limit)
+	b.reader = http.MaxBytesReader(w, r.Body, int64(limits.Body))
+	b.within(limits.Time)
 	for name := range r.Trailer {
 		if !isStripped(name) {
 			if b.to == nil {
@@ -69,6 +77,29 @@ func newBody(w http.ResponseWriter, r *http.Request, limit int64) *body {
 		}
 	}
 	return b
+}
+
+// within says how long the rest may take to come. A writer without deadlines is left
+// alone: it is a test's.
+func (b *body) within(d time.Duration) { _ = b.control.SetReadDeadline(time.Now().Add(d)) }
+
+// unlimit lets the rest take its time.
+func (b *body) unlimit() {
+	if b.reader != nil {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+}
+
+// leftover is how long the server may wait for the rest of a body that nobody wants
+// any longer, before the connection can bring another request.
+const leftover = 500 * time.Millisecond
+
+// end is called when nobody reads any longer.
+func (b *body) end() {
+	b.over.Store(true)
+	if b.reader != nil && !b.complete.Load() {
+		b.within(leftover)
+	}
 }
 
 // keep reads a short body in advance, so that the request can be repeated.
@@ -105,15 +136,22 @@ func (b *body) Read(into []byte) (int, error) {
 	if b.over.Load() {
 		return 0, errors.New("the exchange is over")
 	}
+	b.waiting.Store(true)
 	n, err := b.reader.Read(into)
+	b.waiting.Store(false)
 	switch tooLarge := (*http.MaxBytesError)(nil); {
 	case err == nil:
 	case errors.Is(err, io.EOF):
+		// From here on the server reads to learn whether the client has gone.
+		b.complete.Store(true)
+		b.unlimit()
 		for name := range b.to {
 			b.to[name] = b.from.Trailer[name]
 		}
 	case errors.As(err, &tooLarge):
 		b.tooLarge.Store(true)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.slow.Store(true)
 	default:
 		b.broken.Store(true)
 	}

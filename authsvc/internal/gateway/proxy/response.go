@@ -99,6 +99,7 @@ func (x *exchange) answered(res *http.Response) error {
 	x.cleanTrailer(res.Trailer)
 	if upgraded || x.rule.Stream {
 		x.time.Stop()
+		x.body.unlimit()
 	}
 	if upgraded {
 		x.answer.status = res.StatusCode
