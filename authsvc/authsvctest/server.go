@@ -40,6 +40,8 @@ type Config struct {
 	// accepted as well: both as in AUTHSVC_SECRET and AUTHSVC_PREVIOUS_SECRET, see
 	// token.ParseSecret. [Server.SignWith] changes them.
 	SharedSecret, PreviousSharedSecret string
+	// TrustedProxies are the networks whose X-Forwarded-For is believed; default none.
+	TrustedProxies []string
 	// Log takes what the service logs; nil discards it.
 	Log *slog.Logger
 }
@@ -70,7 +72,8 @@ func Start(t testing.TB, c Config) *Server {
 		MasterKeyFile: filepath.Join(s.dir, "master.key"),
 		// No test cuts the power: syncing each message would only make them slow.
 		Embedded:  &node.Embedded{Dir: filepath.Join(s.dir, "nats"), Listen: "127.0.0.1:0", SyncInterval: time.Minute},
-		Audiences: c.Audiences, AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace, Log: c.Log,
+		Audiences: c.Audiences, AccessLifetime: c.AccessLifetime, RefreshGrace: c.RefreshGrace,
+		TrustedProxies: c.TrustedProxies, Log: c.Log,
 	}
 	s.sign(c.SharedSecret, c.PreviousSharedSecret)
 	s.start(t)

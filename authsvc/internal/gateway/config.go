@@ -19,7 +19,8 @@ import (
 type Config struct {
 	// Listen is where clients connect; default 127.0.0.1:8000. Port 0 takes a free one.
 	Listen string
-	// CertFile and KeyFile, given together, serve it over TLS.
+	// CertFile and KeyFile, given together, serve it over TLS. They are read again
+	// when the first one has changed: replace it last.
 	CertFile, KeyFile string
 	// AdminListen is where /healthz, /readyz and /metrics are served, for operators
 	// only; default: nowhere.
@@ -53,6 +54,9 @@ type Config struct {
 	SessionIdle time.Duration
 	// Replicas is how many brokers hold the bucket of the sessions; default 1.
 	Replicas int
+	// BodyTimeout is how long the body of a login may take, and whatever comes with a
+	// request that is refused; default 10 s. Those that go on have limits by rule.
+	BodyTimeout time.Duration
 	// CachedSessions bounds how many sessions are kept in memory; default 65,536.
 	CachedSessions int64
 
@@ -66,12 +70,17 @@ type Config struct {
 // Secure, or with a Domain, or for a part of the paths (RFC 6265bis §4.1.3.2).
 const cookieName = "__Host-session"
 
+// cookieLife is as long as browsers keep a cookie (RFC 6265bis §5.5). The session
+// behind it decides when it is over.
+const cookieLife = 400 * 24 * time.Hour
+
 // withDefaults puts the defaults in place, or names every field that is wrong.
 func (c Config) withDefaults() (Config, error) {
 	c.Listen = or(c.Listen, "127.0.0.1:8000")
 	c.Audience = or(c.Audience, "authsvc")
 	c.Name = or(c.Name, "gateway")
 	c.SessionIdle = or(c.SessionIdle, 14*24*time.Hour)
+	c.BodyTimeout = or(c.BodyTimeout, 10*time.Second)
 	c.CachedSessions = or(c.CachedSessions, 1<<16)
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -93,6 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 	check(c.MaxStale >= 0, "MaxStale", "must not be negative")
 	check(c.SessionIdle >= time.Second, "SessionIdle", "must be at least 1 s")
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
+	check(c.BodyTimeout > 0, "BodyTimeout", "must be positive")
 	check(c.CachedSessions > 0, "CachedSessions", "must be positive")
 	return c, errors.Join(wrong...)
 }

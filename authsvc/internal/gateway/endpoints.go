@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
@@ -74,7 +75,7 @@ func (g *Gateway) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var req loginRequest
-	if problem := decode(r, &req); problem != nil {
+	if problem := decode(w, r, &req); problem != nil {
 		problem.Write(w)
 		return
 	}
@@ -86,12 +87,16 @@ func (g *Gateway) login(w http.ResponseWriter, r *http.Request) {
 	opaque, err := g.keeper.begin(r.Context(), tokens)
 	if err != nil {
 		g.config.Log.Warn("a login could not be kept", "sid", tokens.SID, "error", err)
+		// Nobody will ever use that session.
+		if _, err := g.as(tokens.AccessToken).Logout(context.WithoutCancel(r.Context())); err != nil {
+			g.config.Log.Warn("a session that nobody has stays open until it is idle for too long", "sid", tokens.SID, "error", err)
+		}
 		g.passOn(w, err)
 		return
 	}
 	answer := granted{ExpiresIn: g.idle(), Sub: tokens.Sub, SID: tokens.SID}
 	if req.Cookie {
-		http.SetCookie(w, g.cookie(opaque.Reveal(), int(g.idle())))
+		http.SetCookie(w, g.cookie(opaque.Reveal(), int(cookieLife/time.Second)))
 	} else {
 		answer.TokenType, answer.AccessToken = "Bearer", opaque.Reveal()
 	}
@@ -112,7 +117,7 @@ func (g *Gateway) refresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c.cookie {
-		http.SetCookie(w, g.cookie(c.token.Reveal(), int(g.idle())))
+		http.SetCookie(w, g.cookie(c.token.Reveal(), int(cookieLife/time.Second)))
 	}
 	reply(w, http.StatusOK, granted{ExpiresIn: g.idle(), Sub: next.Sub, SID: next.SID})
 }
@@ -122,7 +127,7 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	ack, err := g.auth.As(func(context.Context) (string, error) { return p.session.Access, nil }).Logout(r.Context())
+	ack, err := g.as(p.session.Access).Logout(r.Context())
 	if err != nil {
 		g.passOn(w, err)
 		return
@@ -134,6 +139,11 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, g.cookie("", -1))
 	}
 	reply(w, http.StatusOK, ack)
+}
+
+// as returns a client of the auth service with the JWT.
+func (g *Gateway) as(jwt string) *client.Client {
+	return g.auth.As(func(context.Context) (string, error) { return jwt, nil })
 }
 
 // present admits the session that a request to one of the gateway's own paths
@@ -167,12 +177,14 @@ func (g *Gateway) cookie(value string, maxAge int) *http.Cookie {
 }
 
 // decode reads a JSON body.
-func decode(r *http.Request, into any) *proxy.Problem {
+func decode(w http.ResponseWriter, r *http.Request, into any) *proxy.Problem {
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return &proxy.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "the body must be application/json"}
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &proxy.Problem{Status: http.StatusRequestTimeout, Code: "body_timeout", Detail: "the body did not come in time"}
 	case err != nil:
 		return &proxy.Problem{Status: http.StatusBadRequest, Code: "bad_body", Detail: "the body is broken"}
 	case len(body) > maxBody:
@@ -181,6 +193,8 @@ func decode(r *http.Request, into any) *proxy.Problem {
 	if err := json.Unmarshal(body, into); err != nil {
 		return &proxy.Problem{Status: http.StatusBadRequest, Code: "bad_body", Detail: "the body is not the JSON of a login"}
 	}
+	// From here on the server reads to learn whether the client has gone.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return nil
 }
 

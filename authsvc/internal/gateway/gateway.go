@@ -188,11 +188,11 @@ func (g *Gateway) serve(context.Context) error {
 	}
 	serve := func() error { return g.server.Serve(g.listener) }
 	if g.config.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(g.config.CertFile, g.config.KeyFile)
+		shown, err := openCertificate(g.config.CertFile, g.config.KeyFile, g.config.Log)
 		if err != nil {
-			return fmt.Errorf("field CertFile: %w", err)
+			return err
 		}
-		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: shown.get}
 		serve = func() error { return g.server.ServeTLS(g.listener, "", "") }
 	}
 	g.run("clients", serve)

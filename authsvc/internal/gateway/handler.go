@@ -14,6 +14,9 @@ import (
 
 // ServeHTTP answers one request, whatever it is.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 { // what never ends would hold the connection for ever
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.config.BodyTimeout))
+	}
 	path, err := routes.CleanPath(r)
 	if err != nil {
 		(&proxy.Problem{Status: http.StatusBadRequest, Code: "bad_path", Detail: err.Error()}).Write(w)

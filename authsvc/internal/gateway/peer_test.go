@@ -1,0 +1,160 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/authbus/authbus/authsvc/authsvctest"
+	"github.com/authbus/authbus/authsvc/internal/client"
+	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
+)
+
+// sessions are those of ada, as the auth service shows them to her; the login that
+// asks is not among them.
+func (w *world) sessions(t testing.TB) []wire.Session {
+	t.Helper()
+	tokens := w.auth.Login(t, w.ada)
+	defer w.auth.Logout(t, tokens)
+	anyone, err := client.New(client.Config{Server: w.auth.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := anyone.As(func(context.Context) (string, error) { return tokens.AccessToken, nil }).Sessions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var others []wire.Session
+	for _, s := range all.Sessions {
+		if !s.Current {
+			others = append(others, s)
+		}
+	}
+	return others
+}
+
+// TestTheAuthServiceSeesTheClient, and not the gateway, nor what a client invents.
+func TestTheAuthServiceSeesTheClient(t *testing.T) {
+	w := start(t, authsvctest.Config{TrustedProxies: []string{"127.0.0.0/8"}})
+	forged := []string{"X-Forwarded-For", "203.0.113.9", "Forwarded", "for=203.0.113.9", "X-Real-Ip", "203.0.113.9"}
+	w.config.TrustedProxies = nil
+	direct := w.replica(t)
+	w.config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	behind := w.replica(t)
+	for _, c := range []struct{ name, gateway, want string }{
+		{"connected directly", direct.URL(), "127.0.0.1"},
+		{"behind a trusted proxy", behind.URL(), "203.0.113.9"},
+	} {
+		r := do(t, http.MethodPost, c.gateway+"/login", w.credentials(""), append(forged, "User-Agent", c.name)...)
+		if r.StatusCode != http.StatusCreated {
+			t.Fatalf("%s: %s %s", c.name, r.Status, r.body)
+		}
+		for _, s := range w.sessions(t) {
+			if s.UserAgent == c.name && s.Address != c.want {
+				t.Errorf("%s: the session is from %s, want %s", c.name, s.Address, c.want)
+			}
+		}
+	}
+	if n := len(w.sessions(t)); n != 2 {
+		t.Errorf("%d sessions, want 2", n)
+	}
+}
+
+// TestALostRefresh: the auth service has given a new refresh token, and the gateway
+// has never heard of it.
+func TestALostRefresh(t *testing.T) {
+	w := start(t, authsvctest.Config{AccessLifetime: 2 * time.Second})
+	to, err := url.Parse(w.auth.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lose, lost atomic.Bool
+	way := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		ModifyResponse: func(r *http.Response) error {
+			if strings.HasSuffix(r.Request.URL.Path, "/refresh") && r.StatusCode == http.StatusOK && lose.CompareAndSwap(true, false) {
+				lost.Store(true)
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		},
+	}
+	lossy := httptest.NewServer(way)
+	t.Cleanup(lossy.Close)
+	w.config.Auth = lossy.URL
+	g := w.replica(t)
+	w.Gateway = g
+	token := w.login(t).AccessToken
+	lose.Store(true)
+	// All the time, until long after the JWT has expired for the second time.
+	for began := time.Now(); time.Since(began) < 4*time.Second; {
+		r := do(t, http.MethodGet, g.URL()+"/orders", "", "Authorization", "Bearer "+token)
+		// 503 is what is left while the JWT is over and the next try is not due yet.
+		if r.StatusCode != http.StatusOK && r.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("%s %s", r.Status, r.body)
+		}
+	}
+	if !lost.Load() {
+		t.Fatal("nothing was lost")
+	}
+	await(t, http.StatusOK, http.StatusServiceUnavailable, func() reply {
+		return do(t, http.MethodGet, g.URL()+"/orders", "", "Authorization", "Bearer "+token)
+	})
+}
+
+// TestALoginThatCannotBeKept leaves no session behind that nobody has.
+func TestALoginThatCannotBeKept(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	w.auth.StopBroker()
+	r := do(t, http.MethodPost, w.URL()+"/login", w.credentials(""))
+	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+		t.Errorf("%s %s, want 503", r.Status, r.body)
+	}
+	w.auth.StartBroker(t)
+	if left := w.sessions(t); len(left) != 0 {
+		t.Errorf("left behind: %+v", left)
+	}
+}
+
+// TestBodiesThatNeverEnd are given up, also with requests that are refused.
+func TestBodiesThatNeverEnd(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	w.config.BodyTimeout = 50 * time.Millisecond
+	g := w.replica(t)
+	for path, want := range map[string]int{"/login": 408, "/nowhere": 404, "/orders": 401} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL(), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close() //nolint:errcheck // of a test
+		_ = conn.SetDeadline(time.Now().Add(timeout))
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil) //nolint:bodyclose // the connection is closed
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		var problem struct{ Code string }
+		_ = json.NewDecoder(res.Body).Decode(&problem) // a status is enough
+		if res.StatusCode != want {
+			t.Errorf("%s: %s %s, want %d", path, res.Status, problem.Code, want)
+		}
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Errorf("%s: the connection stays open: %v", path, err)
+		}
+	}
+}
