@@ -19,7 +19,7 @@ const guide = "../docs/answers.md"
 // TestTheGuide runs the guide's commands, all of them, in their order and in one
 // shell, as a reader would. It holds outputs to what a comment behind a command says.
 func TestTheGuide(t *testing.T) {
-	for _, tool := range []string{"bash", "curl", "jq", "openssl", "python3"} {
+	for _, tool := range []string{"bash", "curl", "jq", "nats", "openssl", "python3"} {
 		requireTool(t, tool)
 	}
 	text, err := os.ReadFile(guide)
@@ -33,7 +33,7 @@ func TestTheGuide(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", place(t, script))
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // its trap ends the rest
 	cmd.WaitDelay = 10 * time.Second
 	var out bytes.Buffer
