@@ -63,6 +63,7 @@ func place(t *testing.T, script string) string {
 const prologue = `set -euo pipefail
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 trap 'exit 1' TERM
+trap 'echo "failed: $BASH_COMMAND" >&2' ERR
 await() {
   for _ in $(seq 400); do
     if grep -q "$2" "$1" && { [ -z "$3" ] || [ -s "$3" ]; }; then return; fi
@@ -73,9 +74,12 @@ await() {
 expect() { if [ "$1" != "$2" ]; then echo "line $3: got $1, want $2" >&2; exit 1; fi; }
 `
 
+// reload returns before it is done; the server's log says when.
+const reload = "nats-server --signal reload"
+
 // ready is what the commands that run in the background say in the end of their start.
 var ready = []struct{ command, says string }{
-	{"nats-server", "Server is ready"},
+	{"nats-server -c", "Server is ready"},
 	{"authsvc serve", `"msg":"serving"`},
 	{"authsvc gateway", `"msg":"serving"`},
 	{"authsvc ca serve", "renewing certificates"},
@@ -89,7 +93,7 @@ func guideScript(text string) string {
 	background := regexp.MustCompile(`^(.+?)(?: > (\S+))? &$`)
 	var script strings.Builder
 	script.WriteString(prologue)
-	n := 0
+	natsLog, n := "", 0
 	for _, m := range block.FindAllStringSubmatch(text, -1) {
 		for line := range strings.Lines(m[1]) {
 			n++
@@ -102,9 +106,15 @@ func guideScript(text string) string {
 				if out == "" {
 					redirect = log
 				}
+				if strings.HasPrefix(line, "nats-server") {
+					natsLog = log
+				}
 				fmt.Fprintf(&script, "%s >> %s 2>> %s &\nawait %s '%s' '%s'\n", b[1], redirect, log, log, readyMark(b[1]), out)
 			} else {
 				script.WriteString(line + "\n")
+			}
+			if strings.HasPrefix(line, reload) {
+				fmt.Fprintf(&script, "await %s 'Reloaded server configuration' ''\n", natsLog)
 			}
 		}
 	}

@@ -55,9 +55,10 @@ func (c *serveCmd) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "url", n.URL(), "mutual_tls", n.MutualURL(), "issuer", n.Issuer())
+	log.Info("listening", "url", n.URL(), "mutual_tls", n.MutualURL())
 	switch err := n.AwaitReady(ctx); {
 	case err == nil:
+		log.Info("serving", "issuer", n.Issuer())
 		if err := c.offerBootstrap(ctx, t, n); err != nil {
 			log.Warn("the one-time secret could not be made", "error", err)
 		}

@@ -101,6 +101,7 @@ func TestServeFromStartToEnd(t *testing.T) {
 		_ = res.Body.Close() // only the status matters
 		return res.StatusCode == http.StatusOK
 	})
+	s.await(t, "serving", func() bool { return strings.Contains(s.stderr.String(), `"serving"`) })
 	s.await(t, "offering the one-time secret", func() bool { return strings.Contains(s.stdout.String(), "b_") })
 	secret := strings.TrimSpace(s.stdout.String()[strings.LastIndex(strings.TrimSpace(s.stdout.String()), "\n"):])
 	s.end(t)
@@ -118,8 +119,11 @@ func TestServeEndsWhileItWaitsForTheBus(t *testing.T) {
 	broker := eventstest.NewBroker(t)
 	broker.Stop()
 	s := serve(t, t.TempDir(), broker.URL())
-	s.await(t, "serving", func() bool { return strings.Contains(s.stderr.String(), `"serving"`) })
+	s.await(t, "listening", func() bool { return strings.Contains(s.stderr.String(), `"listening"`) })
 	s.end(t)
+	if strings.Contains(s.stderr.String(), `"serving"`) {
+		t.Error("it says that it serves, and cannot")
+	}
 }
 
 // goodSecret and otherSecret are good for nothing but these tests.
@@ -177,7 +181,7 @@ func TestServeWarnsOfASharedSecret(t *testing.T) {
 	broker := eventstest.NewBroker(t)
 	broker.Stop()
 	s := serve(t, t.TempDir(), broker.URL(), "AUTHSVC_SIGNING=shared-secret", "AUTHSVC_SECRET="+goodSecret, "AUTHSVC_PREVIOUS_SECRET="+otherSecret)
-	s.await(t, "serving", func() bool { return strings.Contains(s.stderr.String(), `"serving"`) })
+	s.await(t, "listening", func() bool { return strings.Contains(s.stderr.String(), `"listening"`) })
 	s.end(t)
 	text := s.stderr.String()
 	if !strings.Contains(text, "can mint tokens for everyone") || !strings.Contains(text, `"kid":"hs_`) {
