@@ -111,6 +111,20 @@ func TestRandomSecretsAreTaken(t *testing.T) {
 	}
 }
 
+// TestSecretsThatOnlyLookWeak were drawn at random, or might have been: to the eye
+// that looks at a part of them they are key, none or the line of an SSH key.
+func TestSecretsThatOnlyLookWeak(t *testing.T) {
+	for _, text := range []string{
+		"LT399nTH4MbXfRFFAZe1fPQGfo1eX1N0rcgo9hWT_gA=", "5T9uDZwGBrH84z17sQt7oG9gPW76DcYu_ZoHLF7IZd8=",
+		"4gzNLdSs2AsMO6UP7iiQBOe0w2tARfpZIXyQXJG2liA=", "PQu2y9HewoKPzh2hwf_ofUCPtmsq37BF0eSRoVntI4U=",
+		"ssh-EwKPzh2hwf_ofUCPtmsq37BF0eSRoVntI4UPQu8=", "c3NoLZ1cBhTqY7iF0mXv4Kw8RzLuEaJdPoN6gQ9sVtE=",
+	} {
+		if _, err := ParseSecret(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestTextOfASecretIsOne(t *testing.T) {
 	b := loadTestSecrets(t).current
 	want := secretOf(t, b)

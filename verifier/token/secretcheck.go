@@ -25,7 +25,7 @@ func checkSecret(b []byte) error {
 		return errors.New("is empty")
 	case isKeyText(string(b)) || isKeyDER(b):
 		return errPublicSecret
-	case isDefault(string(b)):
+	case isText(b) && isDefault(string(b)):
 		return errDefaultSecret
 	case isExample(b):
 		return errExampleSecret
@@ -70,12 +70,24 @@ func checkSecretText(text string) error {
 	return nil
 }
 
-// isKeyText recognises PEM, JWK and other JSON, and SSH keys. Keys and
+// isKeyText recognises PEM, JWK and other JSON, and lines with SSH keys. Keys and
 // certificates are what attacks on the choice of the algorithm use as secret.
 func isKeyText(text string) bool {
 	text = strings.TrimSpace(text)
 	isJSON := strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")
-	return strings.Contains(text, "-----BEGIN ") || strings.HasPrefix(text, "ssh-") || isJSON && json.Valid([]byte(text))
+	// The space after it, because base64 may begin with ssh- as well.
+	kind, _, isLine := strings.Cut(text, " ")
+	return strings.Contains(text, "-----BEGIN ") || isJSON && json.Valid([]byte(text)) || isLine && isSSHKind(kind)
+}
+
+// isSSHKind reports whether text begins with the name of a kind of SSH key.
+func isSSHKind(text string) bool {
+	for _, kind := range []string{"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"} {
+		if strings.HasPrefix(text, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // isKeyDER recognises keys and certificates in DER, points of P-256 and the
@@ -84,7 +96,9 @@ func isKeyDER(b []byte) bool {
 	if _, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), b); err == nil {
 		return true
 	}
-	if bytes.HasPrefix(b, []byte("\x00\x00\x00")) && bytes.HasPrefix(b[min(4, len(b)):], []byte("ssh-")) {
+	// A public key (RFC 4253 §6.6) begins with the length of its kind, in four bytes.
+	const lengthSize = 4
+	if bytes.HasPrefix(b, []byte("openssh-key-v1\x00")) || bytes.HasPrefix(b, []byte{0, 0, 0}) && isSSHKind(string(b[min(lengthSize, len(b)):])) {
 		return true
 	}
 	var element asn1.RawValue
@@ -110,7 +124,8 @@ func isKeyDER(b []byte) bool {
 }
 
 // isDefault recognises the secrets that tutorials, samples and attackers' word
-// lists begin with, once or repeated, in any case and punctuation.
+// lists begin with, once or repeated, in any case and punctuation. It is for text:
+// of other bytes it would see those few that are letters or digits.
 func isDefault(text string) bool {
 	plain := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
