@@ -112,6 +112,9 @@ func drawField(t *rapid.T, f reflect.StructField) reflect.Value {
 	case rules["oneof"] != "":
 		v.SetString(rapid.SampledFrom(strings.Fields(rules["oneof"])).Draw(t, f.Name))
 		return v
+	case f.Type == reflect.TypeFor[[]string](): // rules are those behind dive
+		words := rapid.Custom(func(t *rapid.T) string { return drawText(t, f.Name, int(low), int(high)) })
+		return reflect.ValueOf(rapid.SliceOfN(words, -1, 3).Draw(t, f.Name))
 	case v.Kind() == reflect.Slice:
 		v.Set(reflect.MakeSlice(f.Type, rapid.IntRange(int(low), 3).Draw(t, f.Name), 3))
 		for i := range v.Len() {

@@ -102,7 +102,7 @@ type KeysRequest struct {
 }
 
 // KeysReply holds the public keys: of tokens as a JWK set (RFC 7517 §5), and of
-// the feed.
+// the feed. Of shared secrets (HS256) it holds kids, which every token shows too.
 type KeysReply struct {
 	Nonce  string          `json:"nonce" validate:"required,max=64"`
 	Issuer string          `json:"issuer" validate:"required,max=512"`
@@ -110,7 +110,15 @@ type KeysReply struct {
 	Feed   []FeedKey       `json:"feed" validate:"required,min=1,max=16,dive"`
 	// Keys is the version that FreshReply.Keys speaks of.
 	Keys uint64 `json:"keys"`
+	// SharedSecret is the kid of the shared secret that signs tokens; empty where none does.
+	SharedSecret string `json:"shared_secret,omitempty" validate:"max=256"`
+	// KilledSecrets are the kids of the shared secrets that were killed, at least the
+	// latest ones. They are dead for good, while the records that killed them expire.
+	KilledSecrets []string `json:"killed_secrets,omitempty" validate:"max=64,dive,required,max=256"`
 }
+
+// MaxKilledSecrets is how many KilledSecrets a [KeysReply] can hold.
+const MaxKilledSecrets = 64
 
 // VerifyRequest has the authority verify a whole token: for thin clients. The
 // token crosses the bus, so the subject needs its own permission.

@@ -66,8 +66,10 @@ type Config struct {
 	// SharedSecret verifies tokens of an authority that signs with the same secret
 	// (HS256), in place of public keys, with which it is never mixed: it cannot be
 	// combined with Keys, and an authority that publishes keys for tokens is
-	// refused. The keys of the feed are fetched all the same, or are FeedKeys.
-	// Whoever holds the secret can mint tokens for everyone.
+	// refused. The keys of the feed are fetched all the same, and with them the names
+	// of secrets that were killed, which are no longer accepted. With FeedKeys nothing
+	// is fetched: then neither is noticed, and a secret that was killed is to be taken
+	// out of here within the hour. Whoever holds the secret can mint tokens for everyone.
 	SharedSecret token.Secret
 	// PreviousSharedSecret is accepted as well, while one replaces the other.
 	PreviousSharedSecret token.Secret

@@ -28,6 +28,8 @@ type follower struct {
 	kicked chan struct{}
 	first  chan struct{} // closed after the first proof
 	proved bool
+	// useless says that the keys are good for none of the tokens that are signed now.
+	useless bool
 	// authorityTime is the authority's clock at the last proof: how far back to
 	// read the stream after a long absence.
 	authorityTime time.Time
@@ -152,7 +154,24 @@ func (f *follower) round(ctx context.Context) error {
 		return err
 	}
 	f.authorityTime = time.UnixMilli(reply.Now)
-	return f.keys.follow(ctx, reply.Keys)
+	if err := f.keys.follow(ctx, reply.Keys); err != nil {
+		return err
+	}
+	return f.checkKeys()
+}
+
+// checkKeys keeps New waiting while no new token could be accepted. Later that is
+// told, once, and the tokens are refused for what they are.
+func (f *follower) checkKeys() error {
+	err := f.keys.current.Load().useless()
+	switch {
+	case err != nil && !f.proved:
+		return err
+	case err != nil && !f.useless:
+		f.config.Logger.Error("no token that the authority signs now is good here", "error", err)
+	}
+	f.useless = err != nil
+	return nil
 }
 
 func (f *follower) probe(now time.Time, epoch string, applied uint64) events.FreshRequest {

@@ -40,6 +40,10 @@ type keyState struct {
 	tokens  *token.KeySet
 	feed    map[string]ed25519.PublicKey
 	version uint64
+	// Of shared secrets, as far as the authority told: the kid of the one that signs,
+	// and those of the ones that were killed.
+	signing string
+	killed  []string
 }
 
 func newKeyring(lifetime context.Context, c Config, a authority, n *counters, changed func()) (*keyring, error) {
@@ -47,16 +51,14 @@ func newKeyring(lifetime context.Context, c Config, a authority, n *counters, ch
 		lifetime: lifetime, issuer: c.Issuer, counters: n, changed: changed,
 		onDemand: rate.NewLimiter(rate.Every(c.KeyRefresh), 1),
 	}
-	secrets, err := c.secrets()
-	if err != nil {
-		return nil, fmt.Errorf("verifier: Config.SharedSecret: %w", err)
-	}
 	set, err := token.NewKeySet(c.Keys...)
 	if err != nil {
 		return nil, fmt.Errorf("verifier: Config.Keys: %w", err)
 	}
-	if secrets != nil {
-		set, k.shared = secrets, true
+	if k.shared = !c.SharedSecret.IsZero(); k.shared {
+		if set, err = token.NewSecretSet(c.secrets()...); err != nil {
+			return nil, fmt.Errorf("verifier: Config.SharedSecret: %w", err)
+		}
 	}
 	k.current.Store(&keyState{tokens: set, feed: events.FeedKeys(c.FeedKeys)})
 	switch {
@@ -70,7 +72,7 @@ func newKeyring(lifetime context.Context, c Config, a authority, n *counters, ch
 		k.fetch = func(ctx context.Context) (*keyState, error) {
 			state, err := fetch(ctx)
 			if err == nil {
-				err = state.withSecrets(&c, secrets)
+				err = state.withSecrets(&c)
 			}
 			if err != nil {
 				return nil, err
@@ -171,14 +173,18 @@ func (k *keyring) askBus(ctx context.Context, a authority) (*keyState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyState{tokens: set, feed: events.FeedKeys(reply.Feed), version: reply.Keys}, nil
+	return &keyState{
+		tokens: set, feed: events.FeedKeys(reply.Feed), version: reply.Keys,
+		signing: reply.SharedSecret, killed: reply.KilledSecrets,
+	}, nil
 }
 
 // maxJWKS bounds a JWKS document, in bytes.
 const maxJWKS = 256 << 10
 
-// fetchJWKS reads token keys and feed keys from the authority's JWKS document:
-// the feed keys are its member "authbus_feed" (RFC 7517 §5 allows others).
+// fetchJWKS reads token keys and feed keys from the authority's JWKS document: the
+// feed keys are its member "authbus_feed" (RFC 7517 §5 allows others), and
+// "authbus_killed_secrets" names shared secrets that are dead.
 func fetchJWKS(ctx context.Context, client *http.Client, url string) (state *keyState, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -202,13 +208,14 @@ func fetchJWKS(ctx context.Context, client *http.Client, url string) (state *key
 		return nil, err
 	}
 	var more struct {
-		Feed []events.FeedKey `json:"authbus_feed"`
+		Feed   []events.FeedKey `json:"authbus_feed"`
+		Killed []string         `json:"authbus_killed_secrets"`
 	}
 	if err := json.Unmarshal(doc, &more); err != nil {
-		return nil, fmt.Errorf("reading authbus_feed of %s: %w", url, err)
+		return nil, fmt.Errorf("reading the members of authbus in %s: %w", url, err)
 	}
 	if len(more.Feed) == 0 {
 		return nil, fmt.Errorf("%s has no authbus_feed keys", url)
 	}
-	return &keyState{tokens: set, feed: events.FeedKeys(more.Feed)}, nil
+	return &keyState{tokens: set, feed: events.FeedKeys(more.Feed), killed: more.Killed}, nil
 }

@@ -47,6 +47,7 @@ type memoryLog struct {
 	clock       time.Duration
 	keysVersion uint64
 	secret      token.Secret // signs tokens in place of testKey, and no key is published
+	killed      []string     // shared secrets that were
 	asked       int
 	deliver     func(*nats.Msg)
 }
@@ -172,7 +173,8 @@ func (l *memoryLog) keys(context.Context, map[string]ed25519.PublicKey) (events.
 	}
 	return events.KeysReply{
 		Issuer: testIssuer, JWKS: jwks, Keys: l.keysVersion,
-		Feed: []events.FeedKey{{ID: "f_test", Public: testFeedPublic}},
+		Feed:         []events.FeedKey{{ID: "f_test", Public: testFeedPublic}},
+		SharedSecret: l.secret.ID(), KilledSecrets: l.killed,
 	}, nil
 }
 

@@ -90,6 +90,20 @@ func authorityAccepts(t *testing.T, s *authsvctest.Server, raw string) bool {
 	return reply.Active
 }
 
+// refuses makes sure that a verifier does not start, and why.
+func refuses(t *testing.T, c verifier.Config, want string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	v, err := verifier.New(ctx, c)
+	if err == nil {
+		v.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("starting: %v; want %q", err, want)
+	}
+}
+
 // TestSharedSecretOnTheBus: everything but the signature is as with public keys.
 func TestSharedSecretOnTheBus(t *testing.T) {
 	s := authsvctest.Start(t, authsvctest.Config{SharedSecret: firstSecret})
@@ -120,9 +134,11 @@ func TestSharedSecretOnTheBus(t *testing.T) {
 	eventually(t, "the old session is refused", func() bool { return says(v, phone.AccessToken, verifier.ErrRevoked) })
 
 	if status, doc := send(t, http.MethodGet, s.URL()+"/.well-known/jwks.json", "", ""); status != http.StatusOK || !strings.Contains(doc, `"keys":[]`) ||
-		!strings.Contains(doc, `"authbus_feed":[{`) {
+		!strings.Contains(doc, `"authbus_feed":[{`) || strings.Contains(doc, "hs_") {
 		t.Errorf("published: %s", doc)
 	}
+	refuses(t, sharing(t, s, "", ""), "publishes no keys for tokens")
+	refuses(t, sharing(t, s, secondSecret, ""), "signs with the shared secret "+claims.KeyID)
 	remote := sharing(t, s, "", "")
 	remote.Mode = verifier.Remote
 	if v := newVerifier(t, remote); !says(v, again.AccessToken, nil) || !says(v, phone.AccessToken, verifier.ErrInvalid) && !says(v, phone.AccessToken, verifier.ErrRevoked) {
@@ -183,10 +199,18 @@ func TestAKilledSecretMintsNothing(t *testing.T) {
 		t.Fatal("a good token is refused")
 	}
 	s.Revoke(t, events.ScopeKey, parseSecret(t, firstSecret).ID())
-	eventually(t, "tokens of the killed secret are refused", func() bool { return says(v, tokens.AccessToken, verifier.ErrRevoked) })
+	// By the record at first, and then because the secret counts no longer.
+	dead := func() bool {
+		return says(v, tokens.AccessToken, verifier.ErrRevoked) || says(v, tokens.AccessToken, verifier.ErrInvalid)
+	}
+	eventually(t, "tokens of the killed secret are refused", dead)
 	if authorityAccepts(t, s, tokens.AccessToken) {
 		t.Error("the authority accepts a token of the killed secret")
 	}
+	byURL := sharing(t, s, firstSecret, "")
+	byURL.JWKSURL = s.URL() + "/.well-known/jwks.json"
+	refuses(t, byURL, "have been killed")
+	refuses(t, sharing(t, s, firstSecret, ""), "have been killed")
 	login, err := json.Marshal(map[string]string{"login": ada.Username, "password": ada.Password})
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +226,7 @@ func TestAKilledSecretMintsNothing(t *testing.T) {
 	s.SignWith(t, secondSecret, "")
 	next := s.Refresh(t, tokens)
 	eventually(t, "the session goes on", func() bool { return says(v, next.AccessToken, nil) })
-	if next.SID != tokens.SID || !says(v, tokens.AccessToken, verifier.ErrRevoked) {
+	if next.SID != tokens.SID || !dead() {
 		t.Error("the killed secret is alive again, or the session is another one")
 	}
 }
@@ -220,12 +244,7 @@ func TestFromKeyPairsToASecretAndBack(t *testing.T) {
 	s.Revoke(t, events.ScopeSession, ended.SID)
 	epoch, byPair := public.Stats().Epoch, kept.AccessToken
 
-	mixed := sharing(t, s, firstSecret, "")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if _, err := verifier.New(ctx, mixed); err == nil || !strings.Contains(err.Error(), token.ErrMixed.Error()) {
-		t.Errorf("a secret with an authority of key pairs: %v", err)
-	}
+	refuses(t, sharing(t, s, firstSecret, ""), token.ErrMixed.Error())
 
 	s.SignWith(t, firstSecret, "")
 	shared := newVerifier(t, sharing(t, s, firstSecret, ""))

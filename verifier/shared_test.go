@@ -118,6 +118,116 @@ func TestSharedSecretsVerify(t *testing.T) {
 	})
 }
 
+// killSecret does what the authority does: the record, and the name for good.
+func (l *memoryLog) killSecret(s token.Secret) {
+	l.revoke(events.ScopeKey, s.ID())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.killed = append(l.killed, s.ID())
+	l.keysVersion++
+}
+
+// TestAKilledSecretStaysDead when the record that killed it has expired: whoever
+// has it goes on minting.
+func TestAKilledSecretStaysDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, log := sharedVerifier(t)
+		defer v.Close()
+		log.signWith(testSecret(t, "previous"))
+		before := log.mint(t, "u", "s", "j1")
+		check(t, v, before, "accepted")
+		log.killSecret(testSecret(t, "previous"))
+		check(t, v, before, "token revoked: revoked_key")
+		time.Sleep(2 * time.Hour)
+		check(t, v, log.mint(t, "u", "s", "j2"), "invalid token: unknown_kid")
+		log.signWith(testSecret(t, "current"))
+		time.Sleep(3 * time.Second)
+		check(t, v, log.mint(t, "u", "s", "j3"), "accepted")
+
+		// One that starts now has never seen the record.
+		again := newBubbleVerifier(t, log, func(c *Config) {
+			c.SharedSecret, c.PreviousSharedSecret = testSecret(t, "current"), testSecret(t, "previous")
+		})
+		defer again.Close()
+		if err := again.awaitFresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check(t, again, log.mint(t, "u", "s", "j4"), "accepted")
+		log.mu.Lock()
+		log.secret = testSecret(t, "previous")
+		log.mu.Unlock()
+		check(t, again, log.mint(t, "u", "s", "j5"), "invalid token: unknown_kid")
+	})
+}
+
+// TestAVerifierWaitsForKeysThatAreGood for the tokens that the authority signs.
+func TestAVerifierWaitsForKeysThatAreGood(t *testing.T) {
+	secret, other := testSecret(t, "current"), testSecret(t, "previous")
+	for _, tt := range []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"without a secret", nil, "publishes no keys for tokens"},
+		{"with another secret", func(c *Config) { c.SharedSecret = other }, "signs with the shared secret " + secret.ID()},
+		{"with one that is not ready to be replaced", func(c *Config) {
+			c.SharedSecret, c.PreviousSharedSecret = other, testSecret(t, "third")
+		}, "signs with the shared secret " + secret.ID()},
+		{"with a killed secret", func(c *Config) { c.SharedSecret = testSecret(t, "killed") }, "have been killed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newMemoryLog()
+				log.secret = secret
+				log.killSecret(testSecret(t, "killed"))
+				v := newBubbleVerifier(t, log, tt.change)
+				defer v.Close()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if err := v.awaitFresh(ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Fatalf("starting: %v; want %q", err, tt.want)
+				}
+				if tt.change == nil {
+					log.signWith(token.Secret{})
+				} else {
+					log.signWith(v.config.SharedSecret)
+				}
+				log.mu.Lock()
+				log.killed = nil
+				log.mu.Unlock()
+				if err := v.awaitFresh(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestKeysThatAreNoLongerGoodAreReported, once each time.
+func TestKeysThatAreNoLongerGoodAreReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		log.secret = testSecret(t, "current")
+		var out bytes.Buffer
+		v := newBubbleVerifier(t, log, func(c *Config) {
+			c.SharedSecret, c.Logger = testSecret(t, "current"), slog.New(slog.NewTextHandler(&out, nil))
+		})
+		if err := v.awaitFresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			log.signWith(testSecret(t, "previous"))
+			time.Sleep(time.Minute)
+			log.signWith(testSecret(t, "current"))
+			time.Sleep(time.Minute)
+		}
+		v.Close()
+		if n := strings.Count(out.String(), "no token that the authority signs now is good here"); n != 2 {
+			t.Errorf("reported %d times: %s", n, out.String())
+		}
+	})
+}
+
 // TestAnAuthorityWithPublicKeysIsRefused: at the start, and when it changes later.
 func TestAnAuthorityWithPublicKeysIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

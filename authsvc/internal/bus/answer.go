@@ -78,8 +78,10 @@ func (r *Responder) answerKeys(_ context.Context, data []byte) (any, error) {
 	}
 	// The version is read first: a verifier that is told an older one asks again.
 	version := r.keys.Version()
+	secret, killed := r.keys.SharedSecrets()
 	return events.KeysReply{
 		Nonce: req.Nonce, Issuer: r.issuer, JWKS: r.keys.JWKS(), Feed: r.keys.FeedKeys(), Keys: version,
+		SharedSecret: secret, KilledSecrets: killed,
 	}, nil
 }
 

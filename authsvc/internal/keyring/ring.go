@@ -23,6 +23,7 @@ type ring struct {
 	alg    token.Alg
 	signer crypto.Signer
 	secret token.Secret // signs in place of signer where it is not zero
+	killed []string     // the shared secrets that were, where there is one
 
 	feedKID     string
 	feed        ed25519.PrivateKey

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/authbus/authbus/authsvc/internal/store"
 	"github.com/authbus/authbus/events"
@@ -207,6 +208,17 @@ func (k *Keyring) MayMint(tx *store.Tx) error {
 	return k.config.checkKilled(rows)
 }
 
+// SharedSecrets returns the kid of the shared secret that signs, and of those that
+// were killed at least the latest. Both are empty where tokens are signed with a
+// key pair; the first also where the secret is dead.
+func (k *Keyring) SharedSecrets() (signing string, killed []string) {
+	r := k.ring.Load()
+	if signing = r.secret.ID(); slices.Contains(r.killed, signing) {
+		signing = ""
+	}
+	return signing, slices.Clone(r.killed)
+}
+
 // addSecrets makes the ring one of shared secrets: nothing of them is published,
 // and no public key for tokens is in it.
 func (r *ring) addSecrets(c Config) (err error) {
@@ -217,6 +229,12 @@ func (r *ring) addSecrets(c Config) (err error) {
 		}
 	}
 	r.secret, r.alg = c.Secret, token.AlgHS256
+	for _, row := range secretRows(r.rows) {
+		if row.State == store.KeyKilled {
+			r.killed = append(r.killed, row.KID)
+		}
+	}
+	r.killed = r.killed[max(0, len(r.killed)-events.MaxKilledSecrets):]
 	if r.set, err = token.NewSecretSet(alive...); err != nil {
 		return err
 	}

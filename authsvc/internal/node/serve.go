@@ -62,14 +62,17 @@ func (n *Node) keepKeys(ctx context.Context) {
 	}
 }
 
-// jwks is the JWK set with the feed's public keys beside it (RFC 7517 §5 has
-// readers ignore members that they do not know).
+// jwks is the JWK set with the feed's public keys and the kids of killed shared
+// secrets beside it (RFC 7517 §5 has readers ignore members that they do not know).
+// It does not name a secret that is alive: not everybody needs a hash of it.
 func (n *Node) jwks() json.RawMessage {
 	var set struct {
-		Keys json.RawMessage  `json:"keys"`
-		Feed []events.FeedKey `json:"authbus_feed"`
+		Keys   json.RawMessage  `json:"keys"`
+		Feed   []events.FeedKey `json:"authbus_feed"`
+		Killed []string         `json:"authbus_killed_secrets,omitempty"`
 	}
 	set.Feed = n.keys.FeedKeys()
+	_, set.Killed = n.keys.SharedSecrets()
 	err := json.Unmarshal(n.keys.JWKS(), &set)
 	if err == nil {
 		var doc []byte
