@@ -38,7 +38,8 @@
 //
 // All replicas must be given the same secrets. One that has others refuses the
 // tokens of the rest, and its tokens are refused by all verifiers but those that
-// were given the same; it changes nothing for the rest. To replace a secret
+// were given the same; it changes nothing for the rest. The kids in the database
+// show that, and both sides log it. To replace a secret
 // without a gap, start every replica with the new one as the previous one, which
 // makes it accepted, and only then with the two in their order.
 //

@@ -24,6 +24,7 @@ type Keyring struct {
 	// reloading lets one goroutine at a time replace ring, so that an older one
 	// never follows a newer one.
 	reloading sync.Mutex
+	conflict  string // with other replicas, as last reported; guarded by reloading
 	// caughtUp is when CatchUp last looked, in Unix nanoseconds.
 	caughtUp atomic.Int64
 }
@@ -61,6 +62,9 @@ func (k *Keyring) start(ctx context.Context) error {
 	}
 	if err := k.config.checkKnown(rows); err != nil {
 		return err
+	}
+	if err := k.config.strangers(rows); err != nil {
+		k.config.Logger.WarnContext(ctx, "signing is configured otherwise than it was until now, or than at other replicas", "error", err)
 	}
 	if err := k.adopt(ctx, rows); err != nil {
 		return err
@@ -195,6 +199,7 @@ func (k *Keyring) Reload(ctx context.Context) error {
 		return fmt.Errorf("loading signing keys: %w", err)
 	}
 	k.ring.Store(next)
+	k.reportConflict(ctx, rows)
 	return nil
 }
 

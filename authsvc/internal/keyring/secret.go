@@ -155,6 +155,41 @@ func (k *Keyring) settle(tx *store.Tx, row store.SigningKey) error {
 	return nil
 }
 
+// strangers returns an error where the rows hold a secret that signs and that is
+// not configured here: another replica's, or the one before.
+func (c Config) strangers(rows []store.SigningKey) error {
+	for _, row := range secretRows(rows) {
+		if row.State == store.KeyActive && c.stateOfSecret(row.KID) == store.KeyRetired {
+			return fmt.Errorf("the shared secret %s signs, and is not configured here: its tokens are refused", row.KID)
+		}
+	}
+	return nil
+}
+
+// conflictWith says how replicas that wrote down their configuration later than this
+// one differ from it, so that one refuses what the other signs; nil if none does.
+func (c Config) conflictWith(rows []store.SigningKey) error {
+	for _, row := range secretRows(rows) {
+		if c.shared() && row.KID == c.Secret.ID() && row.State == store.KeyRetired {
+			return fmt.Errorf("the shared secret %s signs here, and is not configured at another replica: its tokens are refused there", row.KID)
+		}
+	}
+	return c.strangers(rows)
+}
+
+// reportConflict logs a conflict when it is new. It is no reason to stop: which of
+// the replicas is wrong cannot be told from here. The caller holds k.reloading.
+func (k *Keyring) reportConflict(ctx context.Context, rows []store.SigningKey) {
+	text := ""
+	if err := k.config.conflictWith(rows); err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != k.conflict {
+		k.config.Logger.ErrorContext(ctx, "replicas of the auth service sign differently", "error", text)
+	}
+	k.conflict = text
+}
+
 // checkKnown refuses a secret that is a public key here: an Ed25519 key is 32 bytes
 // that look random, and everybody knows them.
 func (c Config) checkKnown(rows []store.SigningKey) error {

@@ -315,6 +315,64 @@ func TestASuspendedKeyPairCanBeKilled(t *testing.T) {
 	wantMixedStates(t, pairs, "killed", "killed", "active")
 }
 
+// watched opens a keyring with the named secrets, none for key pairs, and keeps
+// what it logs.
+func watched(t *testing.T, db *store.DB, names ...string) (*keyring.Keyring, *bytes.Buffer) {
+	t.Helper()
+	out := &bytes.Buffer{}
+	return open(t, db, func(c *keyring.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(out, nil))
+		for i, to := range []*token.Secret{&c.Secret, &c.PreviousSecret}[:len(names)] {
+			*to = secret(t, names[i])
+		}
+	}), out
+}
+
+// TestReplicasThatSignDifferentlySaySo: the one that starts, and the one that runs.
+func TestReplicasThatSignDifferentlySaySo(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		running, starts []string
+		atStart, later  string // kid named; empty where nothing is to be said
+	}{
+		{"the same secret", []string{"one"}, []string{"one"}, "", ""},
+		{"different secrets", []string{"one"}, []string{"two"}, "one", "one"},
+		{"made ready to be replaced", []string{"old"}, []string{"old", "new"}, "", ""},
+		{"replaced where both know both", []string{"old", "new"}, []string{"new", "old"}, "", ""},
+		{"replaced where one is not ready", []string{"old"}, []string{"new", "old"}, "", "new"},
+		{"the old one dropped at last", []string{"new", "old"}, []string{"new"}, "", ""},
+		{"the old one dropped while it signs", []string{"old", "new"}, []string{"new"}, "old", "old"},
+		{"a secret beside key pairs", nil, []string{"one"}, "", "one"},
+		{"key pairs beside a secret", []string{"one"}, nil, "one", "one"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			db := storetest.SQLite(t)
+			running, log := watched(t, db, tt.running...)
+			log.Reset()
+			_, starting := watched(t, db, tt.starts...)
+			for range 3 { // one line is enough
+				if err := running.Reload(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, said := range []struct{ text, kid, level string }{
+				{starting.String(), tt.atStart, "level=WARN"}, {log.String(), tt.later, "level=ERROR"},
+			} {
+				if said.kid == "" {
+					if said.text != "" {
+						t.Errorf("said %q", said.text)
+					}
+					continue
+				}
+				kid := secret(t, said.kid).ID()
+				if strings.Count(said.text, "\n") != 1 || !strings.Contains(said.text, kid) || !strings.Contains(said.text, said.level) {
+					t.Errorf("said %q, want one line with %s and %s", said.text, said.level, kid)
+				}
+			}
+		})
+	}
+}
+
 // TestReplicasOfDifferentSecrets refuse each other's tokens, and go on.
 func TestReplicasOfDifferentSecrets(t *testing.T) {
 	db := storetest.SQLite(t)
