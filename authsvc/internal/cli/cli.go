@@ -8,7 +8,8 @@
 //	}
 //
 // Every flag has an environment variable, AUTHSVC_ and its name, which --help
-// shows; a flag on the command line wins. Commands print tables for people and,
+// shows; a flag on the command line wins. Secrets come from files, or from their
+// variables and never from the command line. Commands print tables for people and,
 // with --json, JSON for programs. What a user or a client may have chosen is
 // printed so that it can do nothing to the terminal.
 //
@@ -72,7 +73,10 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return t.fail(fmt.Errorf("building the command line: %w", err), false)
 	}
-	parsed, err := parser.Parse(args)
+	var parsed *kong.Context
+	if err = refuseSecrets(parser.Model, args); err == nil {
+		parsed, err = parser.Parse(args)
+	}
 	switch {
 	case left:
 		return exitDone

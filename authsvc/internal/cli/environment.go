@@ -8,8 +8,8 @@ import (
 )
 
 // environment gives flags their values from AUTHSVC_… variables; an empty one
-// counts as not set. kong would ask
-// the process itself; taking what Run was given keeps Run testable.
+// counts as not set. kong would ask the process itself; taking what Run was given
+// keeps Run testable.
 type environment []string
 
 // Validate refuses variables that look like ours and are none: a misspelt one
@@ -32,6 +32,26 @@ func (e environment) Validate(app *kong.Application) error {
 		}
 	}
 	return nil
+}
+
+// refuseSecrets refuses a secret on the command line, which others on the machine can
+// read: flags with the tag "confidential" are for their variables only. It comes
+// before the parser, whose errors quote what they do not like.
+func refuseSecrets(app *kong.Application, args []string) error {
+	confidential := map[string]string{}
+	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok && flag.Tag.Has("confidential") {
+			confidential["--"+flag.Name] = variable(flag)
+		}
+		return next(nil)
+	})
+	for _, arg := range args {
+		name, _, _ := strings.Cut(arg, "=")
+		if in, ok := confidential[name]; ok {
+			return fmt.Errorf("%s is not taken from the command line, which others can read: set %s", name, in)
+		}
+	}
+	return err
 }
 
 func addVariables(known map[string]bool, n *kong.Node) {
@@ -63,7 +83,11 @@ func variable(flag *kong.Flag) string {
 	if name := flag.Tag.Get("variable"); name != "" {
 		return name
 	}
-	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+	return variableNamed(flag.Name)
+}
+
+func variableNamed(flag string) string {
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // helpWithVariable shows a flag's variable behind its help.

@@ -34,7 +34,9 @@ type gatewayCmd struct {
 	KVReplicas  int    `name:"kv-replicas" default:"1" help:"How many NATS servers hold the bucket of the sessions."`
 
 	SecretFile         string `placeholder:"FILE" help:"File with the shared secret, where the auth service signs with one."`
+	Secret             string `help:"The same secret as text, from the environment only." confidential:""`
 	PreviousSecretFile string `placeholder:"FILE" help:"File with the second shared secret, while one replaces the other."`
+	PreviousSecret     string `help:"The same secret as text, from the environment only." confidential:""`
 
 	SessionIdle    time.Duration `default:"336h" help:"A session that is not used ends after this; as at the auth service."`
 	MaxStale       time.Duration `default:"30s" help:"The bound: what the gateway cannot prove to be newer than this it does not accept."`
@@ -101,18 +103,24 @@ func (c *gatewayCmd) config(log *slog.Logger) (gateway.Config, error) {
 		config.Issuer = c.Auth
 	}
 	var errs [3]error
-	config.SharedSecret, errs[0] = readSecret("secret-file", c.SecretFile)
-	config.PreviousSharedSecret, errs[1] = readSecret("previous-secret-file", c.PreviousSecretFile)
+	config.SharedSecret, errs[0] = readSecret("secret", c.Secret, c.SecretFile)
+	config.PreviousSharedSecret, errs[1] = readSecret("previous-secret", c.PreviousSecret, c.PreviousSecretFile)
 	config.TrustedProxies, errs[2] = readNetworks("trusted-proxies", c.TrustedProxies)
 	return config, errors.Join(errs[:]...)
 }
 
-// readSecret reads the secret of a flag that may be left out.
-func readSecret(flag, file string) (token.Secret, error) {
-	if file == "" {
-		return token.Secret{}, nil
+// readSecret reads a secret that may be left out, from the text of its flag or from
+// the file of the one beside it.
+func readSecret(flag, text, file string) (secret token.Secret, err error) {
+	switch {
+	case text != "" && file != "":
+		return token.Secret{}, fmt.Errorf("--%s-file: cannot go with $%s", flag, variableNamed(flag))
+	case text != "":
+		secret, err = token.ParseSecret(text)
+	case file != "":
+		flag += "-file"
+		secret, err = token.ReadSecretFile(file)
 	}
-	secret, err := token.ReadSecretFile(file)
 	if err != nil {
 		return token.Secret{}, fmt.Errorf("--%s: %w", flag, err)
 	}

@@ -26,13 +26,13 @@ type serveCmd struct {
 	EventSubscribers []string `placeholder:"NAME" help:"Services for which to make a durable consumer of the events, because they may not."`
 
 	MasterKeyFile string `help:"File with the key that seals the signing keys; created if it is missing."`
-	MasterKey     string `help:"The same key as text, for the environment: arguments are visible to others."`
+	MasterKey     string `help:"The same key as text, from the environment only." confidential:""`
 	Signing       string `enum:"EdDSA,ES256,RS256,shared-secret" default:"EdDSA" help:"Algorithm of access tokens; with shared-secret (HS256) every verifier can mint tokens."`
 
 	SecretFile         string `help:"File with the shared secret: at least 32 random bytes in base64, readable by its owner only." placeholder:"FILE"`
-	Secret             string `help:"The same secret as text, for the environment: arguments are visible to others."`
+	Secret             string `help:"The same secret as text, from the environment only." confidential:""`
 	PreviousSecretFile string `help:"File with a second shared secret whose tokens are good as well, while one replaces the other." placeholder:"FILE"`
-	PreviousSecret     string `help:"The same secret as text, for the environment."`
+	PreviousSecret     string `help:"The same secret as text, from the environment only." confidential:""`
 
 	KeyOverlap  time.Duration `default:"2m" help:"How long a new signing key is published before it signs."`
 	KeyRotation time.Duration `default:"720h" help:"How long a signing key signs."`
