@@ -2,7 +2,10 @@ package keyring
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"slices"
@@ -190,8 +193,8 @@ func (k *Keyring) reportConflict(ctx context.Context, rows []store.SigningKey) {
 	k.conflict = text
 }
 
-// checkKnown refuses a secret that is a public key here: an Ed25519 key is 32 bytes
-// that look random, and everybody knows them.
+// checkKnown refuses a secret that is a public key here, or a member of its JWK: those
+// are bytes that look random, and everybody knows them.
 func (c Config) checkKnown(rows []store.SigningKey) error {
 	for _, row := range rows {
 		if isSecret(row) {
@@ -201,10 +204,31 @@ func (c Config) checkKnown(rows []store.SigningKey) error {
 		if err != nil {
 			return err
 		}
-		public, _ := key.Public.(ed25519.PublicKey)
-		if c.Secret.Is(public) || c.PreviousSecret.Is(public) {
-			return fmt.Errorf("the shared secret is the public key %s", row.KID)
+		for _, public := range publicBytes(key.Public) {
+			if c.Secret.Is(public) || c.PreviousSecret.Is(public) {
+				return fmt.Errorf("the shared secret is the public key %s", row.KID)
+			}
 		}
+	}
+	return nil
+}
+
+// publicBytes returns the bytes of a public key without a form that tells them from
+// random ones.
+func publicBytes(public crypto.PublicKey) [][]byte {
+	switch k := public.(type) {
+	case ed25519.PublicKey:
+		return [][]byte{k}
+	case *ecdsa.PublicKey:
+		point, err := k.Bytes()
+		if err != nil {
+			return nil // no key that was stored here
+		}
+		half := len(point) / 2
+		x, y := point[1:1+half], point[1+half:]
+		return [][]byte{x, y, point[1:], slices.Concat([]byte{2 + y[half-1]&1}, x)} // the last: SEC 1 §2.3.3, compressed
+	case *rsa.PublicKey:
+		return [][]byte{k.N.Bytes()}
 	}
 	return nil
 }

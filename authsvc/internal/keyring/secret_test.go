@@ -3,6 +3,7 @@ package keyring_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -313,6 +314,46 @@ func TestASuspendedKeyPairCanBeKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantMixedStates(t, pairs, "killed", "killed", "active")
+}
+
+// TestAMemberOfAPublishedKeyIsNoSecret: pasted from the JWKS, it looks random.
+func TestAMemberOfAPublishedKeyIsNoSecret(t *testing.T) {
+	for alg, members := range map[string][]string{"EdDSA": {"x"}, "ES256": {"x", "y"}, "RS256": {"n"}} {
+		db := storetest.SQLite(t)
+		pairs := open(t, db, func(c *keyring.Config) { c.Algorithm = alg })
+		var published struct{ Keys []map[string]string }
+		if err := json.Unmarshal(pairs.JWKS(), &published); err != nil || len(published.Keys) != 1 {
+			t.Fatalf("%s, %v", pairs.JWKS(), err)
+		}
+		texts := map[string]string{}
+		for _, member := range members {
+			texts[member] = published.Keys[0][member]
+		}
+		if alg == "ES256" {
+			x, y := unbase64(t, texts["x"]), unbase64(t, texts["y"])
+			texts["point"] = base64.RawURLEncoding.EncodeToString(slices.Concat(x, y))
+			texts["compressed point"] = base64.RawURLEncoding.EncodeToString(slices.Concat([]byte{2 | y[31]&1}, x))
+		}
+		for member, text := range texts {
+			s, err := token.ParseSecret(text)
+			if err != nil {
+				t.Fatalf("%s of %s: %v", member, alg, err)
+			}
+			_, err = keyring.Open(t.Context(), db, keyring.Config{Issuer: issuer, Master: master(t, 1), Secret: s})
+			if err == nil || !strings.Contains(err.Error(), "is the public key "+published.Keys[0]["kid"]) {
+				t.Errorf("%s of %s: %v", member, alg, err)
+			}
+		}
+	}
+}
+
+func unbase64(t *testing.T, text string) []byte {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // watched opens a keyring with the named secrets, none for key pairs, and keeps
