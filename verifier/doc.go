@@ -56,7 +56,8 @@
 // and every audience, so that one service that is broken into is all of them. To
 // replace a secret, have every side accept both, each as the current or the
 // previous one, before the first signs with the new one; an hour after the last
-// has begun to, the old one can go.
+// has begun to, the old one can go. A secret that was killed is not accepted again,
+// as long as the keys of the feed are fetched and not pinned.
 //
 // # Remote
 //

@@ -144,6 +144,13 @@ func TestSharedSecretOnTheBus(t *testing.T) {
 	if v := newVerifier(t, remote); !says(v, again.AccessToken, nil) || !says(v, phone.AccessToken, verifier.ErrInvalid) && !says(v, phone.AccessToken, verifier.ErrRevoked) {
 		t.Error("a verifier that asks about everything does not decide alike")
 	}
+	introspecting := verifier.Config{
+		Mode: verifier.Remote, Issuer: s.Issuer(), Audience: "orders", IntrospectionURL: s.URL() + "/v1/introspect",
+		ClientID: "orders", ClientSecret: verifier.ClientSecret(s.AddService(t, "orders")),
+	}
+	if v := newVerifier(t, introspecting); !says(v, again.AccessToken, nil) || says(v, phone.AccessToken, nil) {
+		t.Error("introspection does not decide alike")
+	}
 	byURL := sharing(t, s, firstSecret, "")
 	byURL.JWKSURL = s.URL() + "/.well-known/jwks.json"
 	if !says(newVerifier(t, byURL), again.AccessToken, nil) {

@@ -36,7 +36,9 @@ type Verifier struct {
 // New connects a verifier to the log and returns once it is complete and fresh,
 // so that a service that starts serving then never decides without knowing. While
 // the bus or the authority cannot be reached it waits; when ctx ends first, the
-// error says what it was waiting for. ctx bounds only New.
+// error says what it was waiting for. It also waits while the tokens that the
+// authority signs now would all be refused, for want of its key or shared secret.
+// ctx bounds only New.
 //
 // In Mode [Remote] it returns once the authority has answered a question. It fails
 // at once where the authority refuses this service's credentials.
