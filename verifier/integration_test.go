@@ -1,6 +1,7 @@
 package verifier_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -8,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/authbus/authbus/authsvc/authsvctest"
 	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/verifier"
 	"github.com/authbus/authbus/verifier/token"
@@ -314,6 +318,44 @@ func TestUnknownKeysCauseFewFetches(t *testing.T) {
 	if n := v.Stats().KeyFetches - before; n > 3 {
 		t.Errorf("%d fetches", n)
 	}
+}
+
+// cache keeps the first answer, and gives it to whoever does not refuse that
+// (RFC 9111 §5.2.1.4).
+type cache struct {
+	mu   sync.Mutex
+	kept []byte // guarded by mu
+}
+
+func (c *cache) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept != nil && r.Header.Get("Cache-Control") != "no-cache" {
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(c.kept)), Request: r}, nil
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	c.kept, err = io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(c.kept))
+	return resp, err
+}
+
+// TestKilledKeysByURL are gone although a cache between here and the authority has
+// kept them: the record in the log does not last as long as a key that has leaked.
+func TestKilledKeysByURL(t *testing.T) {
+	s := authsvctest.Start(t, authsvctest.Config{SharedSecret: firstSecret})
+	c := sharing(t, s, secondSecret, firstSecret)
+	c.JWKSURL, c.HTTPClient = s.URL()+"/.well-known/jwks.json", &http.Client{Transport: &cache{}}
+	v := newVerifier(t, c)
+	token := s.Login(t, s.Register(t, "ada")).AccessToken
+	if !says(v, token, nil) {
+		t.Fatal("a good token is refused")
+	}
+	s.Revoke(t, events.ScopeKey, parseSecret(t, firstSecret).ID())
+	eventually(t, "the key is gone", func() bool { return says(v, token, verifier.ErrInvalid) })
 }
 
 func TestKeysByURL(t *testing.T) {

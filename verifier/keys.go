@@ -191,6 +191,8 @@ func fetchJWKS(ctx context.Context, client *http.Client, url string) (state *key
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	// Something has just changed: what a cache has kept is from before (RFC 9111 §5.2.1.4).
+	req.Header.Set("Cache-Control", "no-cache")
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
