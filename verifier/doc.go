@@ -18,10 +18,10 @@
 // The bound is proved, not assumed. Once a second the verifier asks the
 // authority for its read index: the number of the last revocation that its
 // database has committed. Once the verifier has applied every revocation up to
-// that number it is fresh as of the moment before it asked. Neither silence nor
-// a healthy connection counts as proof. Age is measured on the monotonic and on
-// the wall clock, and the greater one counts, so that time spent suspended is
-// noticed.
+// that number, and has the keys that are published now, it is fresh as of the
+// moment before it asked. Neither silence nor a healthy connection counts as
+// proof. Age is measured on the monotonic and on the wall clock, and the greater
+// one counts, so that time spent suspended is noticed.
 //
 // A verifier that cannot prove it does not accept on its own: by default it asks
 // the authority about each token, and without an answer it refuses with

@@ -150,13 +150,14 @@ func (f *follower) round(ctx context.Context) error {
 	if err := f.complete(ctx, reply); err != nil {
 		return err
 	}
+	// Before the proof: a key that was killed is to be gone before its record expires.
+	if err := f.keys.follow(ctx, reply.Keys); err != nil {
+		return err
+	}
 	if err := f.ledger.prove(began, reply.Rev); err != nil {
 		return err
 	}
 	f.authorityTime = time.UnixMilli(reply.Now)
-	if err := f.keys.follow(ctx, reply.Keys); err != nil {
-		return err
-	}
 	return f.checkKeys()
 }
 

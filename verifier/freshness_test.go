@@ -167,6 +167,39 @@ func TestAStaleVerifierAsks(t *testing.T) {
 	})
 }
 
+// TestKeysThatCannotBeFetchedTakeFreshnessAway: one that was killed may be among
+// those that are known, and its record does not last.
+func TestKeysThatCannotBeFetchedTakeFreshnessAway(t *testing.T) {
+	for policy, want := range map[StalePolicy]string{Reject: "token state unavailable: not_fresh", Ask: "accepted"} {
+		inBubble(t, func(c *Config) { c.Stale = policy }, func(t *testing.T, v *Verifier, log *memoryLog) {
+			change := func(cut bool) {
+				log.mu.Lock()
+				defer log.mu.Unlock()
+				log.keysCut = cut
+				log.keysVersion++
+			}
+			m := log.mint(t, "u", "s", "j")
+			change(true)
+			time.Sleep(25 * time.Second)
+			check(t, v, m, "accepted")
+			if log.asked > 0 {
+				t.Error("asked before the bound")
+			}
+			time.Sleep(10 * time.Second)
+			check(t, v, m, want)
+			if policy == Ask && log.asked == 0 {
+				t.Error("accepted without asking")
+			}
+			change(false)
+			time.Sleep(3 * time.Second)
+			check(t, v, m, "accepted")
+			if !v.Stats().Fresh {
+				t.Error("not fresh again")
+			}
+		})
+	}
+}
+
 // TestARecordThatIsNotUnderstoodTakesFreshnessAway, however it comes.
 func TestARecordThatIsNotUnderstoodTakesFreshnessAway(t *testing.T) {
 	for _, deaf := range []bool{false, true} {

@@ -43,6 +43,7 @@ type memoryLog struct {
 	revocations []events.Revocation
 	committed   []time.Time
 	cut         bool // requests fail
+	keysCut     bool // requests for keys do
 	deaf        bool // live records are not delivered
 	clock       time.Duration
 	keysVersion uint64
@@ -160,7 +161,7 @@ func (l *memoryLog) status(_ context.Context, t events.TokenRef) (events.StatusR
 func (l *memoryLog) keys(context.Context, map[string]ed25519.PublicKey) (events.KeysReply, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cut {
+	if l.cut || l.keysCut {
 		return events.KeysReply{}, errPartition
 	}
 	published := []token.Key{{ID: testKID, Alg: token.AlgEdDSA, Public: testKey.Public()}}
