@@ -20,6 +20,9 @@ import (
 	"github.com/authbus/authbus/authsvc/internal/store"
 )
 
+// goodSecret is good for nothing but these tests.
+const goodSecret = "bSVuzW1FVmWUbkxcHCGUX7xYTDe6Cd8GIsGJ8iODVuQ="
+
 func TestStartRefuses(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
