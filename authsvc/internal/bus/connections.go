@@ -123,9 +123,9 @@ func readBroker(msg *nats.Msg) (string, error) {
 	return broker.ID, nil
 }
 
-// pages calls fn for every connection of a broker. Those that begin meanwhile come as
-// events. Those that end make the list shorter that the offset counts in, so the
-// pages overlap: to look twice costs little.
+// pages calls fn for every connection of a broker, for some twice. Those that begin
+// meanwhile come as events. Those that end make the list shorter that the offset counts
+// in, so the pages overlap, and fn must not end any.
 func (b brokers) pages(ctx context.Context, server string, fn func(connection)) error {
 	for offset := 0; ; offset += connectionsPage / 2 {
 		answer, err := b.ask(ctx, server, connectionsRequest{Auth: true, Sort: "cid", Offset: offset, Limit: connectionsPage})
@@ -155,13 +155,8 @@ func (b brokers) one(ctx context.Context, server string, cid uint64, fn func(con
 
 // kick closes a connection. That it has gone by itself is no error.
 func (b brokers) kick(ctx context.Context, c connection) error {
-	payload, err := json.Marshal(struct {
-		CID uint64 `json:"cid"`
-	}{c.CID})
-	if err != nil {
-		return fmt.Errorf("asking a broker: %w", err)
-	}
-	if _, err := b.nc.RequestWithContext(ctx, fmt.Sprintf(kickSubject, c.server), payload); err != nil {
+	payload := fmt.Appendf(nil, `{"cid":%d}`, c.CID)
+	if _, err := b.request(ctx, fmt.Sprintf(kickSubject, c.server), payload); err != nil {
 		return fmt.Errorf("asking a broker to close a connection: %w", err)
 	}
 	return nil
@@ -172,9 +167,17 @@ func (b brokers) ask(ctx context.Context, server string, req connectionsRequest)
 	if err != nil {
 		return systemAnswer{}, fmt.Errorf("asking a broker: %w", err)
 	}
-	msg, err := b.nc.RequestWithContext(ctx, fmt.Sprintf(connectionsSubject, server), payload)
+	msg, err := b.request(ctx, fmt.Sprintf(connectionsSubject, server), payload)
 	if err != nil {
 		return systemAnswer{}, fmt.Errorf("asking a broker: %w", err)
 	}
 	return readAnswer(msg)
+}
+
+// request bounds each answer, and not a whole list of pages, whose last would never be
+// read where a broker is slow or has many connections.
+func (b brokers) request(ctx context.Context, subject string, payload []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return b.nc.RequestWithContext(ctx, subject, payload)
 }

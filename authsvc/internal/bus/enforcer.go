@@ -76,6 +76,7 @@ type Enforcer struct {
 
 	// The rest belongs to the goroutine.
 	ids      map[string]bool // revoked
+	closings map[string]*closings
 	nextScan time.Time
 	waiting  bool // a scan has begun and no broker has answered
 	reached  bool // the system account has answered on this connection
@@ -103,7 +104,7 @@ func StartEnforcer(cfg EnforcerConfig) (*Enforcer, error) {
 		brokers: brokers{cfg.Conn}, revoked: cfg.Revoked, every: cfg.Every, log: cfg.Log, metrics: metrics,
 		often: &rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		wake:  make(chan struct{}, 1), connects: make(chan connectEvent, maxConnects),
-		inbox: cfg.Conn.NewInbox(), found: make(chan *nats.Msg, maxBrokers),
+		closings: make(map[string]*closings), inbox: cfg.Conn.NewInbox(), found: make(chan *nats.Msg, maxBrokers),
 		done: make(chan struct{}), status: cfg.Conn.StatusChanged(nats.CONNECTED),
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
@@ -155,32 +156,36 @@ func (e *Enforcer) run() {
 	defer close(e.done)
 	tick := time.NewTicker(e.every)
 	defer tick.Stop()
+	e.enforce()
 	for {
-		e.enforce()
 		select {
 		case <-tick.C:
+			e.enforce()
 		case <-e.wake:
+			e.enforce()
 		case <-e.status:
 			e.nextScan, e.reached = time.Time{}, false // whatever connected meanwhile was not heard
+			e.enforce()
 		case event := <-e.connects:
-			e.checkOne(event)
-			e.checkWaiting()
-			continue
+			e.checkNew(event)
 		case msg := <-e.found:
 			e.checkBroker(msg)
-			continue
 		case <-e.ctx.Done():
 			return
 		}
 	}
 }
 
-// checkWaiting looks at the connects that have come meanwhile, before a long list.
-func (e *Enforcer) checkWaiting() {
+// checkNew looks at a new connection and at those that have come meanwhile, before a
+// long list. Of a broker that does not answer it asks once; a scan finds the others.
+func (e *Enforcer) checkNew(event connectEvent) {
+	silent := make(map[string]bool)
 	for range maxConnects {
+		if !silent[event.Server.ID] {
+			silent[event.Server.ID] = !e.checkOne(event)
+		}
 		select {
-		case event := <-e.connects:
-			e.checkOne(event)
+		case event = <-e.connects:
 		default:
 			return
 		}
@@ -197,6 +202,7 @@ func (e *Enforcer) enforce() {
 		e.failed("reading the revoked certificates", err) // those known go on counting
 	} else if ids := setOf(list); !maps.Equal(ids, e.ids) {
 		e.ids, e.nextScan = ids, time.Time{}
+		maps.DeleteFunc(e.closings, func(id string, _ *closings) bool { return !ids[id] })
 	}
 	now := time.Now()
 	if now.Before(e.nextScan) || len(e.ids) == 0 && e.reached {
@@ -211,20 +217,24 @@ func (e *Enforcer) enforce() {
 	}
 }
 
-// checkBroker looks at all connections of a broker that has answered.
+// checkBroker looks at all connections of a broker that has answered, and ends those
+// that must not be there once it has seen all: the list counts from its beginning.
 func (e *Enforcer) checkBroker(msg *nats.Msg) {
 	e.waiting = false
 	broker, err := readBroker(msg)
-	ctx, cancel := context.WithTimeout(e.ctx, answerTimeout)
-	defer cancel()
-	found := false
+	revoked := make(map[uint64]connection)
 	if err == nil && len(e.ids) > 0 {
-		err = e.brokers.pages(ctx, broker, func(c connection) { found = e.check(ctx, c) || found })
+		err = e.brokers.pages(e.ctx, broker, func(c connection) {
+			if e.isRevoked(c) {
+				revoked[c.CID] = c
+			}
+		})
 	}
+	err = errors.Join(err, e.end(revoked))
 	if e.reached = err == nil; err != nil {
 		e.failed("looking at the connections", err)
 	}
-	if err != nil || found { // look again: a list that gets shorter may hide some
+	if err != nil || len(revoked) > 0 { // look again: what others end makes the list shorter, too
 		e.nextScan = time.Now()
 	}
 }
@@ -237,34 +247,59 @@ func setOf(list []string) map[string]bool {
 	return set
 }
 
-// checkOne looks at a connection that is new.
-func (e *Enforcer) checkOne(event connectEvent) {
+// checkOne looks at a connection that is new. It returns false if its broker does not
+// answer.
+func (e *Enforcer) checkOne(event connectEvent) bool {
 	if len(e.ids) == 0 {
-		return
+		return true
 	}
-	ctx, cancel := context.WithTimeout(e.ctx, answerTimeout)
-	defer cancel()
-	err := e.brokers.one(ctx, event.Server.ID, event.Client.ID, func(c connection) { _ = e.check(ctx, c) })
-	if err != nil {
+	revoked := make(map[uint64]connection)
+	err := e.brokers.one(e.ctx, event.Server.ID, event.Client.ID, func(c connection) {
+		if e.isRevoked(c) {
+			revoked[c.CID] = c
+		}
+	})
+	if err = errors.Join(err, e.end(revoked)); err != nil {
 		e.nextScan = time.Time{}
 		e.failed("looking at a new connection", err)
 	}
+	return err == nil
 }
 
-// check closes the connection if its certificate is revoked, and reports that it is.
-func (e *Enforcer) check(ctx context.Context, c connection) bool {
-	if len(c.Peers) == 0 || !e.ids[c.Peers[0].ID] {
-		return false
+func (e *Enforcer) isRevoked(c connection) bool { return len(c.Peers) > 0 && e.ids[c.Peers[0].ID] }
+
+// end closes connections of one broker, as long as it answers.
+func (e *Enforcer) end(revoked map[uint64]connection) error {
+	for _, c := range revoked {
+		if err := e.brokers.kick(e.ctx, c); err != nil {
+			return err
+		}
+		e.metrics.closed.Inc()
+		e.note(c)
 	}
-	if err := e.brokers.kick(ctx, c); err != nil {
-		e.nextScan = time.Time{}
-		e.failed("closing a connection", err)
-		return true
+	return nil
+}
+
+// closings are what was closed of one certificate.
+type closings struct {
+	n     int
+	often rate.Sometimes
+}
+
+// note logs that a connection was closed, but not each: whoever is cut off can come
+// back a hundred times a second.
+func (e *Enforcer) note(c connection) {
+	id := c.Peers[0].ID
+	of := e.closings[id]
+	if of == nil {
+		of = &closings{often: rate.Sometimes{First: 3, Interval: 10 * time.Second}}
+		e.closings[id] = of
 	}
-	e.metrics.closed.Inc()
-	e.log.Warn("connection to NATS closed: its certificate is revoked",
-		"id", c.Peers[0].ID, "user", c.User, "account", c.Account, "address", c.Address, "server", c.server)
-	return true
+	of.n++
+	of.often.Do(func() {
+		e.log.Warn("connection to NATS closed: its certificate is revoked",
+			"id", id, "user", c.User, "account", c.Account, "address", c.Address, "server", c.server, "closed", of.n)
+	})
 }
 
 func (e *Enforcer) failed(what string, err error) {

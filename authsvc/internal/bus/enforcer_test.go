@@ -25,6 +25,8 @@ import (
 type tlsWorld struct {
 	ca     *ca.CA
 	server *server.Server
+	// enforcing is the enforcer's connection.
+	enforcing *nats.Conn
 
 	mu      sync.Mutex
 	revoked []string
@@ -132,6 +134,7 @@ func (w *tlsWorld) enforce(t *testing.T, every time.Duration) (*bus.Enforcer, *p
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.enforcing = nc
 	reg := prometheus.NewRegistry()
 	e, err := bus.StartEnforcer(bus.EnforcerConfig{
 		Conn: nc, Revoked: w.list, Every: every, Log: slog.New(slog.DiscardHandler), Metrics: reg,
@@ -260,6 +263,28 @@ func TestWhatIsKnownIsEnforcedWhileTheDatabaseIsDown(t *testing.T) {
 	e.Wake()
 	awaitCount(t, reg, failuresCounter, 1)
 	w.life(t, bad)
+}
+
+// TestWhoConnectsWhileTheEnforcerIsAwayIsFound when it is back.
+func TestWhoConnectsWhileTheEnforcerIsAwayIsFound(t *testing.T) {
+	w := newTLSWorld(t)
+	bad := w.issue(t, ca.Request{Name: "orders"})
+	w.set(nil, bad.id)
+	_, _ = w.enforce(t, time.Second)
+	w.life(t, bad)
+	id, err := w.enforcing.GetClientID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.server.DisconnectClientByID(id); err != nil {
+		t.Fatal(err)
+	}
+	awaitNumber(t, "the status of the connection", w.enforcing.Status, func(s nats.Status) bool { return s != nats.CONNECTED })
+	_, gone := w.service(t, bad)
+	if w.enforcing.IsConnected() {
+		t.Fatal("the enforcer was back too soon to try anything")
+	}
+	await(t, "the end of the connection", gone)
 }
 
 // TestAnEnforcerWithoutTheSystemAccountSaysSo: a configuration in which nothing

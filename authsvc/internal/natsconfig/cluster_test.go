@@ -1,15 +1,20 @@
 package natsconfig_test
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
+	"github.com/authbus/authbus/authsvc/internal/bus"
 	"github.com/authbus/authbus/authsvc/internal/natsconfig"
 	"github.com/authbus/authbus/events"
 )
@@ -60,6 +65,55 @@ func TestAClusterOfThreeKeepsThreeCopies(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "auth.revocations.token", []byte("a record")); err != nil {
 		t.Error(err)
 	}
+}
+
+// The enforcer is connected to one server, and whose certificate is revoked to another.
+func TestRevokedCertificatesLoseTheWholeCluster(t *testing.T) {
+	w, ports := &world{ca: newIssuer(t)}, freePorts(t, 2)
+	var urls []string
+	for i, name := range []string{"nats-1", "nats-2"} {
+		w.server = w.node(t, name, ports, i, w.ca.host(t))
+		urls = append(urls, "tls://"+w.server.Addr().String())
+	}
+	eventually(t, "a cluster", func() bool { return w.server.NumRoutes() > 0 })
+	w.url = urls[0]
+	var revoked atomic.Pointer[[]string]
+	revoked.Store(&[]string{})
+	enforcer, err := bus.StartEnforcer(bus.EnforcerConfig{
+		Conn: w.connect(t, natsconfig.Enforcer), Log: slog.New(slog.DiscardHandler),
+		Revoked: func(context.Context) ([]string, error) { return *revoked.Load(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enforcer.Close()
+	w.url = urls[1]
+	cert, closed := w.ca.named(t, "orders"), make(chan struct{}, 4)
+	open := func() (*nats.Conn, error) {
+		return w.dial(cert, "_INBOX_orders", nats.ClosedHandler(func(*nats.Conn) { closed <- struct{}{} }))
+	}
+	ended := func(what string) {
+		t.Helper()
+		select {
+		case <-closed:
+		case <-time.After(20 * time.Second):
+			t.Fatal("lives on: " + what)
+		}
+	}
+	nc, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	other := w.as(t, "orders") // the same identity by another certificate
+	revoked.Store(&[]string{events.CertificateID(cert.Leaf)})
+	enforcer.Wake()
+	ended("the connection")
+	if again, err := open(); err == nil { // it may end before the client knows that it has begun
+		defer again.Close()
+		ended("the next one")
+	}
+	settle(t, other)
 }
 
 // Every service has a certificate of the CA. With one, it must not become a server.
