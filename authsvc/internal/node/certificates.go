@@ -52,6 +52,10 @@ func (n *Node) openIdentities(context.Context) error {
 		if err != nil {
 			return nil, fmt.Errorf("configuration: Certs: the identity %s: %w", name, err)
 		}
+		if s.Name() != name { // one that publishes must not answer: see connect
+			err := fmt.Errorf("configuration: Certs: the identity %s: the certificate is that of %s", name, s.Name())
+			return nil, errors.Join(err, s.Close())
+		}
 		return s, nil
 	}
 	var err error
@@ -98,6 +102,9 @@ func (n *Node) startEnforcing(context.Context) error {
 		s.Renew(n.publishing)
 	}
 	if n.identities.enforcer == nil {
+		if n.identities.publisher != nil {
+			n.config.Log.Warn("revoked certificates keep their connections to NATS: Certs holds no certificate for it", "identity", identityEnforcer)
+		}
 		return nil
 	}
 	var err error

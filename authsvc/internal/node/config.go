@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,6 +115,10 @@ func (c *Config) normalize() error {
 	check(c.Certs == "" || c.PublisherCredentials == "" && c.AnswererCredentials == "", "Certs", "cannot go with credentials files")
 	check(c.Certs == "" || c.NATSURL != "" || c.ListenMTLS != "", "Certs", "is for NATSURL and ListenMTLS, and neither is given")
 	check(c.ListenMTLS == "" || c.Certs != "", "ListenMTLS", "needs Certs")
+	check(c.NATSURL == "" || isNATSURL(c.NATSURL), "NATSURL", "must be nats:// or tls:// addresses, separated by commas")
+	for _, name := range c.EventSubscribers {
+		check(isConsumer(name), "EventSubscribers", fmt.Sprintf("%q is not a name of up to 63 letters, digits, dashes and underscores", name))
+	}
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
 	check(c.Issuer == "" || strings.HasPrefix(c.Issuer, "https://") || strings.HasPrefix(c.Issuer, "http://"),
 		"Issuer", "must be an http or https URL")
@@ -130,6 +136,30 @@ func (c *Config) buses() (n int) {
 		}
 	}
 	return n
+}
+
+// isNATSURL reports whether all addresses can be ones of brokers. The reason why not is
+// not told, because an address may hold a password.
+func isNATSURL(addresses string) bool {
+	for address := range strings.SplitSeq(addresses, ",") {
+		address = strings.TrimSpace(address)
+		if !strings.Contains(address, "://") { // as the client library takes it
+			address = "nats://" + address
+		}
+		u, err := url.Parse(address)
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return false
+		}
+	}
+	return true
+}
+
+// isConsumer reports whether a consumer can have the name: it is a token of subjects.
+// The names that natsconfig takes are the same.
+func isConsumer(name string) bool {
+	return name != "" && len(name) <= 63 && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	})
 }
 
 // parseProxies reads networks and single addresses.

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -303,6 +304,18 @@ func TestCertificatesAreCheckedAtStart(t *testing.T) {
 		"nothing to prove": {
 			func(c *node.Config) { c.NATSURL, c.ListenMTLS, c.Embedded = "", "", &node.Embedded{Dir: t.TempDir()} }, "Certs: is for NATSURL and ListenMTLS",
 		},
+		"another's certificate": {
+			func(c *node.Config) { // the one that answers could publish
+				own := s.certs
+				s.certs = t.TempDir()
+				s.issue(ca.Request{Name: "authsvc"})
+				s.issue(ca.Request{Name: "authsvc-publisher"})
+				issued, err := s.ca.Issue(ca.Request{Name: "authsvc-publisher"})
+				must(t, err)
+				must(t, issued.WriteFiles(s.certs, "authsvc-answerer"))
+				c.Certs, s.certs = s.certs, own
+			}, "Certs: the identity authsvc-answerer: the certificate is that of authsvc-publisher",
+		},
 		"a bad address": {func(c *node.Config) { c.ListenMTLS = "127.0.0.1:x" }, "listening for mutual TLS"},
 	} {
 		config := s.config()
@@ -313,6 +326,26 @@ func TestCertificatesAreCheckedAtStart(t *testing.T) {
 			t.Errorf("%s: it starts", name)
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestAnAbsentEnforcerIsWarnedOf: a configuration in which nothing would be enforced
+// on NATS must not look well.
+func TestAnAbsentEnforcerIsWarnedOf(t *testing.T) {
+	s := newSecured(t)
+	must(t, s.node.Close())
+	const warning = "revoked certificates keep their connections to NATS"
+	for _, absent := range []bool{false, true} {
+		if absent {
+			must(t, os.Remove(filepath.Join(s.certs, "authsvc-enforcer.crt")))
+		}
+		var log bytes.Buffer // read when the node has ended
+		c := s.config()
+		c.Log = slog.New(slog.NewTextHandler(&log, nil))
+		must(t, start(t, c).Close())
+		if got := strings.Contains(log.String(), warning); got != absent {
+			t.Errorf("absent %v, warned %v:\n%s", absent, got, log.String())
 		}
 	}
 }

@@ -37,7 +37,12 @@ func TestStartRefuses(t *testing.T) {
 		{"an unknown kind of database", "mysql", func(c *node.Config) { c.DatabaseURL = "mysql://localhost/auth" }},
 		{"no bus", "NATSURL", func(c *node.Config) { c.Embedded = nil }},
 		{"two buses", "NATSURL", func(c *node.Config) { c.NATSURL = "nats://127.0.0.1:4222" }},
-		{"a bus address that is none", "NATS", func(c *node.Config) { c.Embedded, c.NATSURL = nil, "nats://%zz" }},
+		{"a bus address that is none", "NATSURL: must be", func(c *node.Config) { c.Embedded, c.NATSURL = nil, "nats://%zz" }},
+		{"a bus address of another kind", "NATSURL: must be", func(c *node.Config) { c.Embedded, c.NATSURL = nil, "nats://127.0.0.1:1,http://127.0.0.1:2" }},
+		{"an empty one among them", "NATSURL: must be", func(c *node.Config) { c.Embedded, c.NATSURL = nil, "nats://127.0.0.1:1," }},
+		{"a subscriber of two words", `EventSubscribers: "a b" is not`, func(c *node.Config) { c.EventSubscribers = []string{"audit", "a b"} }},
+		{"every subscriber", `EventSubscribers: "*" is not`, func(c *node.Config) { c.EventSubscribers = []string{"*"} }},
+		{"a subscriber below another", "EventSubscribers", func(c *node.Config) { c.EventSubscribers = []string{"team.audit"} }},
 		{"credentials that are not there", "absent.creds", func(c *node.Config) {
 			c.Embedded, c.NATSURL, c.PublisherCredentials = nil, "nats://127.0.0.1:1", "/nowhere/absent.creds"
 		}},
@@ -80,6 +85,18 @@ func TestStartRefuses(t *testing.T) {
 			}
 			settled(t, before)
 		})
+	}
+}
+
+// What is wrong with an address may stand beside a password.
+func TestARefusalDoesNotShowAPassword(t *testing.T) {
+	c := embedded(t.TempDir())
+	c.Embedded, c.NATSURL = nil, "nats://authsvc:hunter2@127.0.0.1:none"
+	if n, err := node.Start(t.Context(), c); err == nil {
+		_ = n.Close()
+		t.Error("started")
+	} else if strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "NATSURL") {
+		t.Errorf("error %q", err)
 	}
 }
 
