@@ -24,7 +24,7 @@ type devCmd struct {
 	Gateway string     `default:"127.0.0.1:8000" help:"Address of the gateway in front of them."`
 	Routes  string     `placeholder:"FILE" help:"Rules of the gateway. Default: those for the demo services."`
 	MTLS    bool       `name:"mtls" help:"Everything behind the gateway over mutual TLS, with a throw-away CA."`
-	Mutual  string     `name:"listen-mtls" default:"127.0.0.1:8443" help:"Address of the auth service for services, with --mtls."`
+	Mutual  string     `name:"listen-mtls" placeholder:"ADDR" help:"Address of the auth service for services, with --mtls. Default: 127.0.0.1:8443."`
 	Level   slog.Level `name:"log-level" default:"WARN" help:"DEBUG, INFO, WARN or ERROR."`
 }
 
@@ -33,6 +33,9 @@ const devStartTimeout = 30 * time.Second
 
 // Run runs the stack until ctx ends.
 func (c *devCmd) Run(ctx context.Context, t *terminal) (err error) {
+	if c.Mutual != "" && !c.MTLS {
+		return errors.New("--listen-mtls only goes with --mtls")
+	}
 	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: c.Level}))
 	starting, cancel := context.WithTimeout(ctx, devStartTimeout)
 	defer cancel()

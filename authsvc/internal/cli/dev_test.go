@@ -68,6 +68,15 @@ func TestDevRefusesAPortInUse(t *testing.T) {
 	}
 }
 
+func TestDevRefusesAnAddressForNoPurpose(t *testing.T) {
+	var stdout, stderr output
+	args := []string{"dev", "--dir", t.TempDir(), "--listen-mtls", "127.0.0.1:0"}
+	status := Run(t.Context(), args, strings.NewReader(""), &stdout, &stderr, nil)
+	if status != exitFailed || !strings.Contains(stderr.String(), "--listen-mtls only goes with --mtls") {
+		t.Errorf("status %d with %q", status, stderr.String())
+	}
+}
+
 // freeAddresses returns addresses on which nobody listens.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()

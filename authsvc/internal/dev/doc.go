@@ -16,5 +16,6 @@
 // # Not promised
 //
 // It is for one machine: the addresses are loopback, clients have no TLS, and the
-// keys of the CA are beside the data.
+// keys of the CA are beside the data. With mutual TLS it has to be started again within
+// six days, when the broker's own certificate expires, which nobody renews.
 package dev

@@ -21,7 +21,7 @@ import (
 // Config says where the stack listens and keeps its data. Dir is required; the zero
 // value of every other field is its default.
 type Config struct {
-	// Dir holds the data, which are kept from run to run.
+	// Dir holds the data, which are kept from run to run. One stack at a time has it.
 	Dir string
 	// Auth, NATS, Orders, Billing and Gateway are addresses; defaults 127.0.0.1 with
 	// the ports 8080, 4222, 8081, 8082 and 8000.
@@ -32,6 +32,7 @@ type Config struct {
 	// Mutual has every hop behind the gateway go over mutual TLS.
 	Mutual bool
 	// AuthMutual is where the auth service listens for it; default 127.0.0.1:8443.
+	// It is refused without Mutual.
 	AuthMutual string
 	// Log takes what happens; nil means slog.Default().
 	Log *slog.Logger
@@ -40,6 +41,9 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.Dir == "" {
 		return c, errors.New("dev: Config.Dir is required")
+	}
+	if c.AuthMutual != "" && !c.Mutual {
+		return c, errors.New("dev: Config.AuthMutual only goes with Mutual")
 	}
 	c.Auth = cmp.Or(c.Auth, "127.0.0.1:8080")
 	c.NATS = cmp.Or(c.NATS, "127.0.0.1:4222")
@@ -52,6 +56,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// ErrInUse says that another stack runs on the same data. Two brokers would tear them.
+var ErrInUse = errors.New("another dev runs in this directory")
 
 // Stack is the running stack.
 type Stack struct {
@@ -88,6 +95,11 @@ func (s *Stack) makeDir(context.Context) error {
 	if err := os.MkdirAll(s.config.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the directory of the data: %w", err)
 	}
+	unlock, err := lock(s.config.Dir)
+	if err != nil {
+		return err
+	}
+	s.closeLater(unlock)
 	return nil
 }
 

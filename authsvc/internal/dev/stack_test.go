@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -43,14 +45,24 @@ func start(t *testing.T, dir string, mutual bool) *dev.Stack {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	const free = "127.0.0.1:0"
-	s, err := dev.Start(ctx, dev.Config{
-		Dir: dir, Auth: free, NATS: free, Orders: free, Billing: free, Gateway: free, AuthMutual: free, Mutual: mutual,
-		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	s, err := dev.Start(ctx, config(t, dir, mutual))
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s
+}
+
+// config is one with free ports.
+func config(t *testing.T, dir string, mutual bool) dev.Config {
+	t.Helper()
+	const free = "127.0.0.1:0"
+	c := dev.Config{
+		Dir: dir, Auth: free, NATS: free, Orders: free, Billing: free, Gateway: free, Mutual: mutual,
+		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if mutual {
+		c.AuthMutual = free
+	}
+	return c
 }
 
 // ask sends a request, as JSON if there is a body, and returns the answer.
@@ -113,6 +125,97 @@ func TestDataAreKept(t *testing.T) {
 		must(t, s.Close())
 		if _, err := os.Stat(filepath.Join(dir, "mtls")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the CA is still there: %v", err)
+		}
+	}
+}
+
+// files returns what is in the directory of the stack's certificates, with its mode.
+func files(t *testing.T, dir string) map[string]fs.FileMode {
+	t.Helper()
+	modes := map[string]fs.FileMode{}
+	must(t, filepath.WalkDir(filepath.Join(dir, "mtls"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		modes[path] = info.Mode()
+		return err
+	}))
+	return modes
+}
+
+// TestADirectoryHasOneStack: another must not remove the CA of the one that runs.
+func TestADirectoryHasOneStack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s := start(t, dir, true)
+	before := files(t, dir)
+	for _, mutual := range []bool{true, false} {
+		if second, err := dev.Start(t.Context(), config(t, dir, mutual)); !errors.Is(err, dev.ErrInUse) {
+			t.Errorf("mutual %v: error %v", mutual, err)
+			if err == nil {
+				must(t, second.Close())
+			}
+		}
+	}
+	if after := files(t, dir); !maps.Equal(before, after) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	must(t, s.Close())
+	start(t, dir, false)
+}
+
+// TestNobodyElseReadsAKey, and the directory keeps others out as well.
+func TestNobodyElseReadsAKey(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	start(t, dir, true)
+	keys := 0
+	for path, mode := range files(t, dir) {
+		if !mode.IsRegular() {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		must(t, err)
+		if bytes.Contains(text, []byte("PRIVATE KEY")) {
+			keys++
+			if mode.Perm() != 0o600 {
+				t.Errorf("%s: %v", path, mode)
+			}
+		}
+	}
+	if keys != 11 { // root, intermediate and nine leaves
+		t.Errorf("%d keys", keys)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory: %v %v", info.Mode(), err)
+	}
+}
+
+// TestImpossibleStacksAreRefused, and leave nothing behind.
+func TestImpossibleStacksAreRefused(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close() //nolint:errcheck // a listener without connections
+	for name, tc := range map[string]struct {
+		change func(*dev.Config)
+		want   string
+	}{
+		"no directory":                  {func(c *dev.Config) { c.Dir = "" }, "Config.Dir is required"},
+		"an address for no purpose":     {func(c *dev.Config) { c.Mutual = false }, "Config.AuthMutual only goes with Mutual"},
+		"a port in use":                 {func(c *dev.Config) { c.AuthMutual = taken.Addr().String() }, "in use"},
+		"the port of the broker in use": {func(c *dev.Config) { c.NATS = taken.Addr().String() }, "in use"},
+		"the port of orders in use":     {func(c *dev.Config) { c.Orders = taken.Addr().String() }, "in use"},
+	} {
+		c := config(t, filepath.Join(t.TempDir(), "data"), true)
+		tc.change(&c)
+		s, err := dev.Start(t.Context(), c)
+		if err == nil {
+			must(t, s.Close())
+		}
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want one with %q", name, err, tc.want)
+		}
+		if _, err := os.Stat(filepath.Join(c.Dir, "mtls")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the CA is still there: %v", name, err)
 		}
 	}
 }
