@@ -156,7 +156,11 @@ func newWorld(t *testing.T, c natsconfig.Config) *world {
 
 func (w *world) start(t *testing.T, c natsconfig.Config) *server.Server {
 	t.Helper()
-	opts := w.options(t, c)
+	return run(t, w.options(t, c))
+}
+
+func run(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)

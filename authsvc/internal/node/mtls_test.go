@@ -278,6 +278,31 @@ func (s *secured) connect(id *mtls.Source) onBus {
 	return onBus{nc, lost}
 }
 
+// TestTheAuthServiceHasItsCertificatesRenewed over the one of its connections that may
+// ask for it.
+func TestTheAuthServiceHasItsCertificatesRenewed(t *testing.T) {
+	s := newSecured(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	service, err := ca.StartService(ctx, ca.ServiceConfig{CA: s.ca, NATSURL: s.nats, Name: "ca", Issuer: s.node.Issuer()})
+	must(t, err)
+	defer service.Close()
+	publishing := s.connect(s.open("authsvc-publisher"))
+	for _, name := range []string{"authsvc", "authsvc-publisher", "authsvc-answerer", "authsvc-enforcer"} {
+		files := mtls.Files(s.certs, name)
+		pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+		must(t, err)
+		next, err := events.RenewCertificate(ctx, publishing.Conn, pair)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if id, err := events.CertificateSPIFFEID(next.Certificate.Leaf); err != nil || id != "spiffe://example.org/"+name {
+			t.Errorf("%s is renewed as %q, %v", name, id, err)
+		}
+	}
+}
+
 // TestAServiceOfCertificatesOnly: verified locally, judged by certificate.
 func TestAServiceOfCertificatesOnly(t *testing.T) {
 	s := newSecured(t)
