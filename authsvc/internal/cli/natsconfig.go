@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,10 +36,10 @@ type natsConfigCmd struct {
 	ServerName      string        `default:"nats-1" help:"Name of this server, its own in a cluster."`
 
 	ClusterName   string   `placeholder:"NAME" help:"Name of the cluster; without it the server is alone."`
-	ClusterListen string   `default:"0.0.0.0:6222" help:"Address for the other servers."`
+	ClusterListen string   `placeholder:"ADDRESS" help:"Address for the other servers. Default: 0.0.0.0:6222."`
 	Route         []string `placeholder:"URL" help:"The other servers, nats-route://HOST:PORT."`
-	ClusterCert   string   `default:"/etc/nats/route.crt" help:"Certificate for the other servers, with this one's host name, good for client and server."`
-	ClusterKey    string   `default:"/etc/nats/route.key" help:"Its key."`
+	ClusterCert   string   `placeholder:"FILE" help:"Certificate for the other servers, with this one's host name, good for client and server. Default: /etc/nats/route.crt."`
+	ClusterKey    string   `placeholder:"FILE" help:"Its key. Default: /etc/nats/route.key."`
 
 	Out   string `placeholder:"FILE" help:"File to write; default: standard output."`
 	Force bool   `help:"Replace the file if it exists."`
@@ -46,8 +47,8 @@ type natsConfigCmd struct {
 
 // Run writes the configuration.
 func (c *natsConfigCmd) Run(t *terminal) error {
-	if len(c.Route) > 0 && c.ClusterName == "" {
-		return errors.New("--route needs --cluster-name")
+	if c.ClusterName == "" && (len(c.Route) > 0 || c.ClusterListen+c.ClusterCert+c.ClusterKey != "") {
+		return errors.New("--route, --cluster-listen, --cluster-cert and --cluster-key need --cluster-name")
 	}
 	text, err := natsconfig.Generate(c.config())
 	if err != nil {
@@ -73,7 +74,8 @@ func (c *natsConfigCmd) config() natsconfig.Config {
 	}
 	if c.ClusterName != "" {
 		conf.Cluster = &natsconfig.Cluster{
-			Name: c.ClusterName, Listen: c.ClusterListen, Routes: c.Route, CertFile: c.ClusterCert, KeyFile: c.ClusterKey,
+			Name: c.ClusterName, Listen: c.ClusterListen, Routes: c.Route,
+			CertFile: cmp.Or(c.ClusterCert, "/etc/nats/route.crt"), KeyFile: cmp.Or(c.ClusterKey, "/etc/nats/route.key"),
 		}
 	}
 	return conf

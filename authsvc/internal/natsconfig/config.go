@@ -40,10 +40,11 @@ type Config struct {
 	Monitor string
 	// StoreDir is where JetStream keeps its data.
 	StoreDir string
-	// SyncInterval is how often data are synced to disk; default: every message.
+	// SyncInterval is how often data are synced to disk, at least 1 ms; default: every
+	// message.
 	SyncInterval time.Duration
 	// MaxFile bounds the data of AUTH, in bytes, and MaxSessionsFile those of
-	// GATEWAY; defaults 10 GiB and 1 GiB.
+	// GATEWAY; defaults 10 GiB and 1 GiB, at least 1 MiB.
 	MaxFile, MaxSessionsFile int64
 	// ServerName names this server among those of a cluster; default nats-1.
 	ServerName string
@@ -124,13 +125,35 @@ func (c Config) check() error {
 		}
 	}
 	wrong.name("ServerName", c.ServerName)
-	wrong.require(c.SyncInterval >= 0, "SyncInterval", "must not be negative")
-	wrong.require(c.MaxFile > 0, "MaxFile", "must be positive")
-	wrong.require(c.MaxSessionsFile > 0, "MaxSessionsFile", "must be positive")
+	// nats-server takes 0 for its own default, of 2 minutes.
+	wrong.require(c.SyncInterval == 0 || c.SyncInterval >= time.Millisecond, "SyncInterval", "must be 0 or at least 1ms")
+	wrong.size("MaxFile", c.MaxFile)
+	wrong.size("MaxSessionsFile", c.MaxSessionsFile)
 	if c.Cluster != nil {
 		c.Cluster.check(&wrong)
 	}
+	c.checkPorts(&wrong)
 	return wrong.join()
+}
+
+// checkPorts refuses one port for two things. Two addresses could have it, but hardly
+// on purpose.
+func (c Config) checkPorts(wrong *fieldErrors) {
+	addresses := []struct{ field, address string }{{"Listen", c.Listen}, {"Monitor", c.Monitor}}
+	if c.Cluster != nil {
+		addresses = append(addresses, struct{ field, address string }{"Cluster.Listen", c.Cluster.Listen})
+	}
+	taken := map[string]string{}
+	for _, a := range addresses {
+		_, port, err := net.SplitHostPort(a.address)
+		if err != nil || port == "-1" { // the first is an error of its own
+			continue
+		}
+		if other := taken[port]; other != "" {
+			wrong.add(a.field, fmt.Sprintf("must not have port %s, which %s has", port, other))
+		}
+		taken[port] = a.field
+	}
 }
 
 // checkNames refuses names that would say more than one token of a subject, that are
@@ -212,6 +235,11 @@ func (w *fieldErrors) require(ok bool, field, reason string) {
 	if !ok {
 		w.add(field, reason)
 	}
+}
+
+// size refuses what holds nothing, and what could not be summed up.
+func (w *fieldErrors) size(field string, bytes int64) {
+	w.require(bytes >= 1<<20 && bytes <= 1<<50, field, "must be 1 MiB to 1 PiB, in bytes")
 }
 
 func (w *fieldErrors) join() error {

@@ -19,6 +19,12 @@
 // deletes that stream, where the asker is in the account that owns it. Across a border
 // the reply comes back to the asker's account, and APPS has no JetStream.
 //
+// In AUTH and GATEWAY the border helps nobody. By such a reply the publisher and the CA
+// can have the streams deleted, and a gateway the bucket of sessions. The auth service
+// makes the streams again, the feed with all records that count; events of the past are
+// lost, and without the bucket the gateways' users are logged out. So these identities
+// are to be kept as safe as what they can reach.
+//
 // # Identities
 //
 // A user is the SPIFFE ID of a certificate. nats-server compares a certificate's e-mail

@@ -80,12 +80,13 @@ func (c Config) Identities() []Identity {
 }
 
 // publisher has of JetStream exactly what it takes to make the two streams, to compare
-// them with the database, and to make the consumers of subscribers. It can delete and
-// purge nothing.
+// them with the database, and to make the consumers of subscribers. It has no right to
+// delete or purge anything; what that is worth inside an account that has JetStream is
+// in the package's documentation.
 func (c Config) publisher() Identity {
 	id := Identity{
 		Name: Publisher, Account: AccountAuth,
-		About:     "Publishes revocations and events, and makes the streams. It cannot delete or purge them.",
+		About:     "Publishes revocations and events, and makes the streams.",
 		Publish:   []string{events.SubjectRevocations, events.SubjectEvents},
 		Subscribe: []string{Inbox(Publisher)},
 	}
@@ -186,8 +187,8 @@ func operator(name string) Identity {
 }
 
 // gateway is a verifier that keeps its sessions in a bucket. It alone has JetStream
-// in its account, and there it may make the bucket, read and write entries by their
-// keys, and nothing else: it cannot list them.
+// in its account, and there it may make the bucket, and read and write entries by their
+// keys. It has no right to list them.
 func gateway(name string) Identity {
 	id := verifier(name, AccountGateway, "A gateway: a verifier that keeps sessions in the bucket "+BucketSessions+".")
 	bucket := "KV_" + BucketSessions
