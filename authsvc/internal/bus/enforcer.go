@@ -316,8 +316,8 @@ func (e *Enforcer) Close() {
 	for _, sub := range e.subs {
 		_ = sub.Unsubscribe() // fails where the connection is closed
 	}
-	e.brokers.nc.RemoveStatusListener(e.status)
 	<-e.done
+	e.brokers.nc.RemoveStatusListener(e.status) // which closes it, so not before
 }
 
 // enforcerMetrics count what is enforced.
