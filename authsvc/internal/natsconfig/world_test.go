@@ -177,6 +177,20 @@ func run(t *testing.T, opts *server.Options) *server.Server {
 func (w *world) options(t *testing.T, c natsconfig.Config) *server.Options {
 	t.Helper()
 	dir := t.TempDir()
+	c = w.complete(t, dir, c)
+	path := filepath.Join(dir, "nats.conf")
+	generate(t, path, c)
+	opts, err := server.ProcessConfigFile(path)
+	if err != nil {
+		t.Fatalf("nats-server refuses the configuration: %v", err)
+	}
+	opts.NoSigs, opts.NoLog = true, true
+	return opts
+}
+
+// complete adds what differs from test to test.
+func (w *world) complete(t *testing.T, dir string, c natsconfig.Config) natsconfig.Config {
+	t.Helper()
 	c.CertFile, c.KeyFile = write(t, dir, "nats", w.ca.host(t))
 	c.CAFile = filepath.Join(dir, "ca.crt")
 	block := &pem.Block{Type: "CERTIFICATE", Bytes: w.ca.cert.Raw}
@@ -187,20 +201,18 @@ func (w *world) options(t *testing.T, c natsconfig.Config) *server.Options {
 	if c.Cluster != nil && c.Cluster.CertFile == "" {
 		c.Cluster.CertFile, c.Cluster.KeyFile = c.CertFile, c.KeyFile
 	}
+	return c
+}
+
+func generate(t *testing.T, path string, c natsconfig.Config) {
+	t.Helper()
 	text, err := natsconfig.Generate(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "nats.conf")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	opts, err := server.ProcessConfigFile(path)
-	if err != nil {
-		t.Fatalf("nats-server refuses the configuration: %v\n%s", err, text)
-	}
-	opts.NoSigs, opts.NoLog = true, true
-	return opts
 }
 
 // dial connects with a certificate and an inbox prefix of its own.
