@@ -97,6 +97,7 @@ func TestGenerateRefuses(t *testing.T) {
 		"a long name":               {func(c *natsconfig.Config) { c.Services = []string{strings.Repeat("a", 64)} }, "Services", "63"},
 		"a name twice":              {func(c *natsconfig.Config) { c.Services = []string{"a", "a"} }, "Services", "twice"},
 		"the publisher":             {func(c *natsconfig.Config) { c.Services = []string{"authsvc-publisher"} }, "Services", "authbus itself"},
+		"the auth service itself":   {func(c *natsconfig.Config) { c.Services = []string{"authsvc"} }, "Services", "authbus itself"},
 		"the CA as an operator":     {func(c *natsconfig.Config) { c.Operators = []string{"ca"} }, "Operators", "authbus itself"},
 		"two roles":                 {func(c *natsconfig.Config) { c.Gateways = []string{"orders"} }, "Gateways", "another role"},
 		"no certificate":            {func(c *natsconfig.Config) { c.CertFile = "" }, "CertFile", "required"},

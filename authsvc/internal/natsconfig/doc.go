@@ -47,5 +47,7 @@
 // to one of its requests delivered to another service; that is why records on the feed
 // and replies are signed. The server does not know of revoked certificates: the auth
 // service ends their connections, and their holders can come back until they are ended
-// again.
+// again. Nor does it look at the clock once a connection has begun: it outlives its
+// certificate, until the key is revoked (authsvc revoke cert) or the server reads a
+// configuration without the identity.
 package natsconfig

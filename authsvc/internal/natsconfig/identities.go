@@ -20,6 +20,7 @@ const (
 	Answerer  = "authsvc-answerer"  // answers requests and may publish nothing else
 	Enforcer  = "authsvc-enforcer"  // ends connections whose certificate is revoked
 	CA        = "ca"                // renews certificates
+	HTTP      = "authsvc"           // the auth service to its clients over HTTP; no user of NATS
 )
 
 // BucketSessions is the KeyValue bucket in which gateways keep their sessions.
@@ -45,7 +46,7 @@ func Inbox(name string) string { return InboxPrefix(name) + ".>" }
 func InboxPrefix(name string) string { return events.InboxPrefix + "_" + name }
 
 func isOwn(name string) bool {
-	return slices.Contains([]string{Publisher, Answerer, Enforcer, CA}, name)
+	return slices.Contains([]string{Publisher, Answerer, Enforcer, CA, HTTP}, name)
 }
 
 // What a request across the border of accounts is answered to: a subject that the
