@@ -34,13 +34,13 @@ type mutual struct {
 
 // startMutual makes the CA, gives everybody a certificate and starts the broker.
 func (s *Stack) startMutual(context.Context) error {
-	if !s.config.Mutual {
-		return nil
-	}
 	m := &mutual{dir: filepath.Join(s.config.Dir, "mtls")}
 	m.caDir, m.certs = filepath.Join(m.dir, "ca"), filepath.Join(m.dir, "certs")
 	if err := os.RemoveAll(m.dir); err != nil { // of a run that did not end in order
 		return fmt.Errorf("removing the last CA: %w", err)
+	}
+	if !s.config.Mutual {
+		return nil
 	}
 	s.closeLater(func() error { return os.RemoveAll(m.dir) })
 	if err := m.makeCA(); err != nil {

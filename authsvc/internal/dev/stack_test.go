@@ -164,6 +164,20 @@ func TestADirectoryHasOneStack(t *testing.T) {
 	start(t, dir, false)
 }
 
+// TestTheCAOfARunThatWasKilledIsRemoved at the next start, whatever that is.
+func TestTheCAOfARunThatWasKilledIsRemoved(t *testing.T) {
+	for _, mutual := range []bool{false, true} {
+		dir := filepath.Join(t.TempDir(), "data")
+		old := filepath.Join(dir, "mtls", "ca", "issuer.pem")
+		must(t, os.MkdirAll(filepath.Dir(old), 0o700))
+		must(t, os.WriteFile(old, []byte("half a key"), 0o600))
+		start(t, dir, mutual)
+		if text, err := os.ReadFile(old); err == nil && string(text) == "half a key" {
+			t.Errorf("mutual %v: it is still there", mutual)
+		}
+	}
+}
+
 // TestNobodyElseReadsAKey, and the directory keeps others out as well.
 func TestNobodyElseReadsAKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
