@@ -51,11 +51,12 @@ const (
 // connection while any is.
 //
 // A connection ends within Every of the revocation's commit, or at once where
-// [Enforcer.Wake] is called. Whoever connects again is cut off again, after a few
-// milliseconds in which it can do what its permissions allow. What cannot be reached is
-// not enforced: while the system account of a broker does not answer, its
-// connections stay, and each failure is logged and counted. Leaf nodes and routes are
-// no clients and are not looked at. Several replicas may enforce at once.
+// [Enforcer.Wake] is called; each broker that does not answer delays that by 3 s.
+// Whoever connects again is cut off again, after a few milliseconds in which it can do
+// what its permissions allow. What cannot be reached is not enforced: while the system
+// account of a broker does not answer, its connections stay, and each failure is logged
+// and counted. Leaf nodes and routes are no clients and are not looked at. Several
+// replicas may enforce at once.
 type Enforcer struct {
 	brokers brokers
 	revoked func(ctx context.Context) ([]string, error)
