@@ -2,6 +2,7 @@ package natsconfig_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -282,10 +283,13 @@ func TestGatewaysHaveTheirBucketAndNoOther(t *testing.T) {
 	}
 }
 
-// The enforcer finds a connection by its certificate and ends it.
+// The enforcer finds a connection by its certificate and ends it, also where that has
+// expired meanwhile: the server lets the connection go on.
 func TestTheEnforcerEndsConnections(t *testing.T) {
 	w := newWorld(t, everybody())
-	cert := w.ca.named(t, "orders")
+	cert := w.ca.certificate(t, func(c *x509.Certificate) {
+		c.URIs, c.NotAfter = uri(t, "spiffe://example.org/orders"), time.Now().Add(2*time.Second)
+	})
 	var revoked atomic.Pointer[[]string]
 	revoked.Store(&[]string{})
 	enforcer, err := bus.StartEnforcer(bus.EnforcerConfig{
@@ -303,6 +307,8 @@ func TestTheEnforcerEndsConnections(t *testing.T) {
 	}
 	defer nc.Close()
 	other := w.as(t, "orders") // the same identity by another certificate
+	eventually(t, "the certificate expires", func() bool { return time.Now().After(cert.Leaf.NotAfter) })
+	settle(t, nc)
 	revoked.Store(&[]string{events.CertificateID(cert.Leaf)})
 	enforcer.Wake()
 	select {
