@@ -288,7 +288,7 @@ func TestGatewaysHaveTheirBucketAndNoOther(t *testing.T) {
 func TestTheEnforcerEndsConnections(t *testing.T) {
 	w := newWorld(t, everybody())
 	cert := w.ca.certificate(t, func(c *x509.Certificate) {
-		c.URIs, c.NotAfter = uri(t, "spiffe://example.org/orders"), time.Now().Add(2*time.Second)
+		c.URIs, c.NotAfter = uri(t, "spiffe://example.org/orders"), time.Now().Add(4*time.Second)
 	})
 	var revoked atomic.Pointer[[]string]
 	revoked.Store(&[]string{})
