@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"encoding/json"
 	"hash"
 	"slices"
 	"strings"
@@ -29,6 +30,16 @@ func secretOf(tb testing.TB, b []byte) Secret {
 		tb.Fatal(err)
 	}
 	return s
+}
+
+// encode is a JSON array of those that are accepted.
+func (s testSecrets) encode(tb testing.TB) []byte {
+	tb.Helper()
+	doc, err := json.Marshal([][]byte{s.current, s.previous})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return append(doc, '\n')
 }
 
 // set holds the current and the previous secret.

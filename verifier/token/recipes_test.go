@@ -17,6 +17,13 @@ var update = flag.Bool("update", false, "write the vectors in testdata anew")
 // files: everything in them is made from fixed keys and a fixed time.
 func TestVectorsAreAsMade(t *testing.T) {
 	f := forge{tb: t, keys: loadTestKeys(t)}
+	jwks, err := MarshalJWKS(f.keys.public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// For tests elsewhere that judge the vectors.
+	asMade(t, "keys/public.json", append(jwks, '\n'))
+	asMade(t, "keys/secrets.json", loadTestSecrets(t).encode(t))
 	for name, made := range map[string][]vector{
 		"accept.json":           f.controls(),
 		"reject_transport.json": f.transport(),
@@ -26,16 +33,21 @@ func TestVectorsAreAsMade(t *testing.T) {
 		"shared/accept.json":    f.sharedControls(loadTestSecrets(t)),
 		"shared/reject.json":    f.sharedAttacks(loadTestSecrets(t)),
 	} {
-		path := filepath.Join("testdata", name)
-		doc := encodeVectors(t, made)
-		if *update {
-			if err := os.WriteFile(path, doc, 0o600); err != nil {
-				t.Fatal(err)
-			}
+		asMade(t, name, encodeVectors(t, made))
+	}
+}
+
+// asMade holds a file in testdata to its recipe.
+func asMade(t *testing.T, name string, doc []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, doc, 0o600); err != nil {
+			t.Fatal(err)
 		}
-		if onDisk, err := os.ReadFile(path); err != nil || !bytes.Equal(onDisk, doc) {
-			t.Errorf("%s is not what its recipes make (%v): run go test with -update", path, err)
-		}
+	}
+	if onDisk, err := os.ReadFile(path); err != nil || !bytes.Equal(onDisk, doc) {
+		t.Errorf("%s is not what its recipes make (%v): run go test with -update", path, err)
 	}
 }
 
