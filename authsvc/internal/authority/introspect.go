@@ -146,6 +146,14 @@ func (a *Authority) revokeAccess(ctx context.Context, caller Service, raw Secret
 	}
 	until := claims.Expiry().Add(leewayCap)
 	return a.end(ctx, caller.ID, func(tx *store.Tx) (events.Revocation, error) {
+		// A record is all by which verifiers know that a token is dead.
+		found, err := tx.TokenRecords(claims.Ref())
+		switch {
+		case err != nil:
+			return events.Revocation{}, err
+		case covered(claims.Ref(), inEpoch(found.Epoch, found.Records)):
+			return events.Revocation{}, errNothingToRevoke
+		}
 		return a.revokeToken(tx, claims.Subject, claims.ID, until, reasonByService, caller.ID)
 	})
 }

@@ -233,6 +233,26 @@ func TestRevokeTokenHitsOnlyItsGrant(t *testing.T) {
 			t.Errorf("record %+v, want it to expire a minute after the token", record)
 		}
 	})
+	t.Run("what is dead needs no record", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.register("alice")
+		one, ended := w.login("alice"), w.login("alice")
+		_, err := w.RevokeToken(w.ctx(), orders, one.AccessToken)
+		w.must(err)
+		_, err = w.RevokeToken(w.ctx(), orders, ended.RefreshToken)
+		w.must(err)
+		before := len(w.records())
+		for range 10 { // whoever asks again and again must not fill the log
+			for _, raw := range []authority.Secret{one.AccessToken, ended.AccessToken, ended.RefreshToken} {
+				if ack, err := w.RevokeToken(w.ctx(), orders, raw); ack != nil || err != nil {
+					t.Errorf("revoking it again: %+v, %v", ack, err)
+				}
+			}
+		}
+		if after := len(w.records()); after != before {
+			t.Errorf("%d records more", after-before)
+		}
+	})
 	t.Run("of another service nothing dies", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.register("alice")

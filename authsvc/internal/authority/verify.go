@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/store"
@@ -87,12 +88,9 @@ func (a *Authority) judgeToken(ctx context.Context, ref events.TokenRef) (verdic
 }
 
 func verdictOn(ref events.TokenRef, v verdict, state store.SessionState) string {
-	for _, record := range v.records {
-		if record.Covers(ref) {
-			return reasonRevoked
-		}
-	}
 	switch {
+	case covered(ref, v.records):
+		return reasonRevoked
 	case ref.Rev > v.head.Rev:
 		return reasonAhead // not minted from this log
 	case state.Session.SID == "":
@@ -105,6 +103,10 @@ func verdictOn(ref events.TokenRef, v verdict, state store.SessionState) string 
 		return reasonRevoked
 	}
 	return ""
+}
+
+func covered(ref events.TokenRef, records []events.Revocation) bool {
+	return slices.ContainsFunc(records, func(r events.Revocation) bool { return r.Covers(ref) })
 }
 
 // inEpoch lets records speak of the log as it is called now. Those of an earlier
