@@ -29,6 +29,9 @@ func (a *api) jwks(w http.ResponseWriter, _ *http.Request, _ caller) error {
 // are not given to third parties here.
 func (a *api) metadata(w http.ResponseWriter, _ *http.Request, _ caller) error {
 	methods := []string{"client_secret_basic", "client_secret_post"}
+	if a.Peer != nil {
+		methods = append(methods, "tls_client_auth") // RFC 8705 §2.1.1
+	}
 	w.Header().Set("Cache-Control", cacheBriefly)
 	return writeJSON(w, http.StatusOK, "application/json", wire.Metadata{
 		Issuer: a.Issuer, JWKSURI: a.Issuer + "/.well-known/jwks.json",

@@ -189,6 +189,9 @@ func TestTheFormOfARequest(t *testing.T) {
 		}
 	}
 	for _, path := range tokenPaths {
+		twice := header(form)
+		twice.Add("Authorization", twice.Get("Authorization"))
+		wantOAuth(t, w.send(t, request{method: "POST", path: path, header: twice, body: "token=x"}), 400, "invalid_request")
 		for _, method := range []string{"GET", "PUT", "DELETE", "PATCH"} {
 			a := w.send(t, request{method: method, path: path + "?token=x", header: header(form)})
 			if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "POST" {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -38,6 +39,18 @@ func TestDiscovery(t *testing.T) {
 	}
 	if got.header.Get("Strict-Transport-Security") == "" {
 		t.Error("an https issuer sends no Strict-Transport-Security")
+	}
+}
+
+// TestMetadataNamesCertificates: where services may show one, clients can find out.
+func TestMetadataNamesCertificates(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.Peer = func(tls.ConnectionState) (string, bool) { return "", false }
+	})
+	got := w.send(t, request{method: "GET", path: "/.well-known/oauth-authorization-server"})
+	const methods = `_auth_methods_supported":["client_secret_basic","client_secret_post","tls_client_auth"]`
+	if strings.Count(got.body, methods) != 2 {
+		t.Errorf("metadata = %s", got.body)
 	}
 }
 
