@@ -31,7 +31,7 @@ func (a *Authority) AuthenticateService(ctx context.Context, id string, secret S
 	if known && (current || previous) {
 		return serviceOf(s), nil
 	}
-	return Service{}, a.refuseService(ctx, m.clean())
+	return Service{}, a.refuseService(ctx, s.ClientID, m.clean())
 }
 
 // CertifiedService returns the service that has proved its id by a certificate of the
@@ -52,8 +52,9 @@ func (a *Authority) CertifiedService(ctx context.Context, id string) (Service, e
 }
 
 // refuseService counts a failed try against its network. While that is blocked
-// nothing is written, so that a flood costs reads only.
-func (a *Authority) refuseService(ctx context.Context, m Meta) error {
+// nothing is written, so that a flood costs reads only. id is that of a service that
+// there is, or empty: the log holds no text of a stranger's.
+func (a *Authority) refuseService(ctx context.Context, id string, m Meta) error {
 	bucket := serviceBucket(m.Address)
 	wait, err := blockedFor(a.db.Reader(ctx), bucket, time.Now())
 	if err == nil && wait == 0 && bucket != "" {
@@ -70,7 +71,7 @@ func (a *Authority) refuseService(ctx context.Context, m Meta) error {
 	case wait > 0:
 		return throttled(wait, "service")
 	}
-	a.log.InfoContext(ctx, "service refused", "address", m.Address)
+	a.log.InfoContext(ctx, "service refused", "id", id, "address", m.Address)
 	return &Error{Code: CodeInvalidClient, Message: "the service is not known or its secret is wrong"}
 }
 

@@ -28,7 +28,7 @@ func TestServices(t *testing.T) {
 	}
 	_, _, err = w.AddService(w.ctx(), admin, "orders", nil)
 	w.wantCode(err, authority.CodeServiceExists, "adding again")
-	for _, id := range []string{admin.Subject, "", "Orders", "a_b"} {
+	for _, id := range []string{admin.Subject, "", "Orders", "a_b", authority.Audience} {
 		_, _, err = w.AddService(w.ctx(), admin, id, nil)
 		w.wantCode(err, authority.CodeInvalidInput, "adding "+id)
 	}

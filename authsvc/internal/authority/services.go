@@ -83,6 +83,9 @@ func checkService(id string, audiences []string) error {
 	if !validClientID(id) {
 		bad = append(bad, Violation{"id", "invalid", "use lower-case letters, digits and hyphens, at most 64"})
 	}
+	if id == actorRule {
+		bad = append(bad, Violation{"id", "invalid", "it is the auth service's own name, which the log gives as the actor of its rules"})
+	}
 	if len(audiences) > maxAudiences {
 		bad = append(bad, Violation{"audiences", "too_long", "at most 16 are allowed"})
 	}

@@ -227,6 +227,9 @@ func TestFailedTriesLookAlike(t *testing.T) {
 	if wrong.status != 401 || same(wrong) != same(unknown) {
 		t.Errorf("a wrong secret: %s\nan unknown service: %s", wrong.body, unknown.body)
 	}
+	if logs := w.logs.String(); !strings.Contains(logs, `"msg":"service refused","id":"orders"`) || strings.Contains(logs, `"id":"nobody"`) {
+		t.Error("the log must say which service's secret is wrong, and repeat no unknown id")
+	}
 	throttled := answer{}
 	for range 20 {
 		throttled = w.sendForm(t, "/v1/revoke", client.ServiceCredentials{ID: "nobody", Secret: "x_wrong"}, form)
