@@ -24,7 +24,7 @@ type introspector struct {
 func newIntrospector(c Config) *introspector {
 	i := &introspector{url: c.IntrospectionURL, id: c.ClientID, secret: string(c.ClientSecret)}
 	if c.HTTPClient == nil {
-		i.own = transportFor(c.MaxAsks)
+		i.own = transportFor(c.MaxAsks, c.RequestTimeout)
 		i.client = &http.Client{Transport: i.own}
 	} else {
 		theirs := *c.HTTPClient // which stays as it is
@@ -36,8 +36,10 @@ func newIntrospector(c Config) *introspector {
 }
 
 // transportFor keeps a connection for each request that may be under way, so that
-// a busy service does not open one for every token.
-func transportFor(requests int) *http.Transport {
+// a busy service does not open one for every token. One of HTTP/2 whose peer has
+// vanished would take all requests with it until TCP gives up, a quarter of an hour
+// later; so silence is answered with a ping.
+func transportFor(requests int, timeout time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
 		ForceAttemptHTTP2: true,
@@ -45,6 +47,7 @@ func transportFor(requests int) *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: max(timeout, time.Second), PingTimeout: timeout},
 	}
 }
 
