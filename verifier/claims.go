@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"context"
+	"time"
 
 	"github.com/authbus/authbus/verifier/token"
 )
@@ -19,7 +20,10 @@ type Claims struct {
 
 // presented is a token as it came. It is reached through a pointer only, so that
 // whoever prints claims does not print a token.
-type presented struct{ raw string }
+type presented struct {
+	raw   string
+	asked time.Time // when the question began whose answer accepted it
+}
 
 type claimsKey struct{}
 

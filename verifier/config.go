@@ -38,7 +38,8 @@ type Config struct {
 	// Name is this service's name in the authority's list of verifiers; default Audience.
 	Name string
 	// MaxStale is the bound B, the age at which the verifier no longer accepts on
-	// its own; default 30 s, at least 2 s.
+	// its own; default 30 s, at least 2 s. Mode [Remote] never accepts on its own: there
+	// it is how long a watched context outlives the last good answer at most.
 	MaxStale time.Duration
 	// Stale says what happens beyond MaxStale; default [Ask].
 	Stale StalePolicy

@@ -84,7 +84,8 @@
 // doubles from 0.2 s to 10 s, and every token is refused meanwhile.
 // [Verifier.Watch] learns of a revocation within Config.ProbeInterval and the time
 // of the answer, where a quarter of Config.MaxAsks is enough for all watched
-// tokens.
+// tokens. In any case, with a slow authority or none, no watch goes on for longer than
+// [Config.MaxStale] after the last question whose answer was good.
 //
 // What it does not: it is as fast and as available as the authority and the way
 // there, and whoever operates either sees every token. Over NATS the answer is

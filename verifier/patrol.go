@@ -3,7 +3,9 @@ package verifier
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,15 +15,18 @@ import (
 // patrol watches tokens in Mode Remote, where nobody tells of a revocation: it asks
 // about each watched token once in Config.ProbeInterval, or as often as a quarter
 // of Config.MaxAsks allows. It is one goroutine, with helpers for the time of a
-// round.
+// round. However slow the rounds are, and whatever becomes of them, no watch goes on
+// for Config.MaxStale without an answer.
 type patrol struct {
 	interval time.Duration
+	maxStale time.Duration
 	helpers  int
 	leeway   time.Duration
 	decide   func(ctx context.Context, raw string, patient bool) (*Claims, error)
 
 	mu      sync.Mutex
 	watched map[string]*watchedToken // by token; guarded by mu
+	took    time.Duration            // from question to answer, the last time; guarded by mu
 	closed  bool                     // guarded by mu
 }
 
@@ -30,6 +35,8 @@ type watchedToken struct {
 	raw     string
 	expires time.Time
 	ends    map[*context.CancelCauseFunc]struct{} // guarded by patrol.mu
+	asked   time.Time                             // when the last question began whose answer was good; guarded by patrol.mu
+	stale   *time.Timer                           // ends all, MaxStale after asked
 	// unanswered counts the rounds in a row in which it could not be decided about.
 	// Only the round that looks at the token uses it.
 	unanswered int
@@ -37,8 +44,8 @@ type watchedToken struct {
 
 func newPatrol(r *remote) *patrol {
 	return &patrol{
-		interval: r.config.ProbeInterval, helpers: max(1, r.config.MaxAsks/4), leeway: r.config.Leeway,
-		decide: r.decide, watched: make(map[string]*watchedToken),
+		interval: r.config.ProbeInterval, maxStale: r.config.MaxStale, helpers: max(1, r.config.MaxAsks/4),
+		leeway: r.config.Leeway, decide: r.decide, watched: make(map[string]*watchedToken),
 	}
 }
 
@@ -50,8 +57,12 @@ func (p *patrol) watch(ctx context.Context, claims *Claims) (context.Context, co
 		end(unavailable(ReasonUnwatchable, "the claims did not come from Verify in Mode Remote"))
 		return watched, cancel
 	}
-	if !p.add(claims, &end) {
-		end(errClosed)
+	recent, err := p.recent(ctx, claims)
+	if err == nil && !p.add(recent, &end) {
+		err = errClosed
+	}
+	if err != nil {
+		end(err)
 		return watched, cancel
 	}
 	expiry := time.AfterFunc(time.Until(claims.Expiry().Add(p.leeway)), func() {
@@ -64,6 +75,19 @@ func (p *patrol) watch(ctx context.Context, claims *Claims) (context.Context, co
 	return watched, cancel
 }
 
+// recent asks about claims that are older than an interval, so that a watch begins
+// with what is known now. Its error is the cause to end with.
+func (p *patrol) recent(ctx context.Context, claims *Claims) (*Claims, error) {
+	if time.Since(claims.presented.asked) <= p.interval {
+		return claims, nil
+	}
+	again, err := p.decide(ctx, claims.presented.raw, true)
+	if err != nil {
+		return nil, causeOf(err, claims.Expiry(), time.Now())
+	}
+	return again, nil
+}
+
 func (p *patrol) add(claims *Claims, end *context.CancelCauseFunc) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,10 +98,22 @@ func (p *patrol) add(claims *Claims, end *context.CancelCauseFunc) bool {
 	w := p.watched[raw]
 	if w == nil {
 		w = &watchedToken{raw: raw, expires: claims.Expiry(), ends: make(map[*context.CancelCauseFunc]struct{})}
+		w.stale = time.AfterFunc(p.maxStale, func() {
+			p.end(w, unavailable(ReasonNotFresh, "the authority has not answered for "+p.maxStale.String()))
+		})
 		p.watched[raw] = w
 	}
 	w.ends[end] = struct{}{}
+	p.confirm(w, claims.presented.asked)
 	return true
+}
+
+// confirm notes that the answer to a question was good. p.mu is held.
+func (p *patrol) confirm(w *watchedToken, asked time.Time) {
+	if len(w.ends) > 0 && asked.After(w.asked) {
+		w.asked = asked
+		w.stale.Reset(time.Until(asked.Add(p.maxStale)))
+	}
 }
 
 func (p *patrol) remove(raw string, end *context.CancelCauseFunc) {
@@ -89,6 +125,7 @@ func (p *patrol) remove(raw string, end *context.CancelCauseFunc) {
 	}
 	delete(w.ends, end)
 	if len(w.ends) == 0 {
+		w.stale.Stop()
 		delete(p.watched, raw)
 	}
 }
@@ -130,30 +167,33 @@ func (p *patrol) round(ctx context.Context) {
 // look ends the watches of a token that is over, or that could not be decided
 // about several times.
 func (p *patrol) look(ctx context.Context, w *watchedToken) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || !p.due(w) {
 		return
 	}
-	_, err := p.decide(ctx, w.raw, true)
-	if errors.Is(err, ErrUnavailable) {
-		w.unanswered++
-		if w.unanswered < patience {
+	claims, err := p.decide(ctx, w.raw, true)
+	switch {
+	case err == nil:
+		w.unanswered = 0
+		p.mu.Lock()
+		p.confirm(w, claims.presented.asked)
+		p.took = time.Since(claims.presented.asked)
+		p.mu.Unlock()
+		return
+	case errors.Is(err, ErrUnavailable):
+		if w.unanswered++; w.unanswered < patience {
 			return
 		}
-	} else {
-		w.unanswered = 0
 	}
-	if err != nil {
-		p.end(w, w.cause(err, time.Now()))
-	}
+	p.end(w, causeOf(err, w.expires, time.Now()))
 }
 
-// cause says what became of a token that was good: whatever the authority says, it
+// causeOf says what became of a token that was good: whatever the authority says, it
 // has expired or was revoked.
-func (w *watchedToken) cause(err error, now time.Time) error {
+func causeOf(err error, expires, now time.Time) error {
 	if !errors.Is(err, ErrInvalid) {
 		return err
 	}
-	if !now.Before(w.expires) {
+	if !now.Before(expires) {
 		return &Error{Err: ErrExpired, Reason: string(token.ReasonExpired)}
 	}
 	detail := "it is no longer active"
@@ -177,13 +217,21 @@ func (p *patrol) end(w *watchedToken, cause error) {
 	}
 }
 
+// due reports whether it makes sense to ask about the token: somebody still watches
+// it, and the answer can come before its time is over. Where there are more tokens
+// than can be asked about, some end; if each were asked about too late, all would.
+func (p *patrol) due(w *watchedToken) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(w.ends) > 0 && time.Until(w.asked.Add(p.maxStale)) > min(2*p.took, p.maxStale/4)
+}
+
+// all returns the watched tokens, first the one that was asked about longest ago.
 func (p *patrol) all() []*watchedToken {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]*watchedToken, 0, len(p.watched))
-	for _, w := range p.watched {
-		all = append(all, w)
-	}
+	all := slices.Collect(maps.Values(p.watched))
+	slices.SortFunc(all, func(a, b *watchedToken) int { return a.asked.Compare(b.asked) })
 	return all
 }
 

@@ -186,11 +186,12 @@ func (r *remote) consult(raw string) (*Claims, error) {
 	r.counters.asked.Add(1)
 	ctx, cancel := context.WithTimeout(r.lifetime, r.config.RequestTimeout)
 	defer cancel()
+	asked := time.Now()
 	a, err := r.oracle.ask(ctx, raw)
 	now := time.Now()
 	var claims *Claims
 	if err == nil {
-		claims, err = r.judge(raw, a, now)
+		claims, err = r.judge(&presented{raw, asked}, a, now)
 	}
 	return claims, r.settle(err, now, trial)
 }
@@ -232,11 +233,11 @@ func (r *remote) note(now time.Time) {
 }
 
 // judge makes a verdict of an answer.
-func (r *remote) judge(raw string, a answer, now time.Time) (*Claims, error) {
+func (r *remote) judge(p *presented, a answer, now time.Time) (*Claims, error) {
 	if !a.active {
 		return nil, refusedBecause(a.reason)
 	}
-	own, err := r.profile.VerifyVouched(raw, now)
+	own, err := r.profile.VerifyVouched(p.raw, now)
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -250,7 +251,7 @@ func (r *remote) judge(raw string, a answer, now time.Time) (*Claims, error) {
 	// Who the bearer is stands in both. What the bearer may do is the authority's
 	// to say, which may say less than the token (RFC 7662 §2.2).
 	own.Scope, own.Roles = said.Scope, said.Roles
-	return &Claims{Claims: *own, presented: &presented{raw: raw}}, nil
+	return &Claims{Claims: *own, presented: p}, nil
 }
 
 // disagreement names the claim in which the answer speaks of another token. What

@@ -387,6 +387,82 @@ func TestWatchesShareTheirQuestions(t *testing.T) {
 	})
 }
 
+// TestAWatchEndsWithinTheBound: whatever the intervals and timeouts, no watch goes on
+// for longer than MaxStale after the authority last said that its token is good.
+func TestAWatchEndsWithinTheBound(t *testing.T) {
+	slow := func(c *Config) {
+		c.MaxStale, c.ProbeInterval, c.RequestTimeout = 12*time.Second, 4*time.Second, 12*time.Second
+	}
+	remotely(t, slow, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
+		claims, err := v.Verify(t.Context(), log.mint(t, "u", "s", "j").raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		watched, cancel := v.Watch(t.Context(), claims)
+		defer cancel()
+		time.Sleep(time.Minute) // each answer counts anew
+		if watched.Err() != nil {
+			t.Fatal(context.Cause(watched))
+		}
+		o.set(func(o *scriptedOracle) { o.takes = time.Hour })
+		began := time.Now()
+		<-watched.Done()
+		if took := time.Since(began); !errors.Is(context.Cause(watched), ErrUnavailable) || took > 12*time.Second {
+			t.Errorf("after %v: %v", took, context.Cause(watched))
+		}
+	})
+}
+
+// TestTooManyWatches: where a round takes longer than the bound, the watches that
+// are not asked about in time end, rather than to go on unguarded.
+func TestTooManyWatches(t *testing.T) {
+	tight := func(c *Config) { c.MaxAsks, c.MaxStale = 4, 6*time.Second }
+	remotely(t, tight, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
+		for i := range 200 {
+			claims, err := v.Verify(t.Context(), log.mint(t, "u", "s", fmt.Sprint(i)).raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			watched, cancel := v.Watch(t.Context(), claims)
+			defer cancel()
+			context.AfterFunc(watched, func() {
+				if !errors.Is(context.Cause(watched), ErrUnavailable) && !errors.Is(context.Cause(watched), context.Canceled) {
+					t.Error(context.Cause(watched))
+				}
+			})
+		}
+		o.set(func(o *scriptedOracle) { o.takes = 100 * time.Millisecond })
+		time.Sleep(time.Minute)
+		if n := v.Stats().Watches; n < 20 || n > 60 {
+			t.Errorf("%d watches are left; with a quarter of MaxAsks, one question at a time, 50 can be asked about", n)
+		}
+	})
+}
+
+// TestWatchingWhatWasVerifiedLongAgo asks first, as Mode Local looks first.
+func TestWatchingWhatWasVerifiedLongAgo(t *testing.T) {
+	remotely(t, nil, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
+		m := log.mint(t, "u", "s", "j")
+		claims, err := v.Verify(t.Context(), m.raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := o.count()
+		_, cancel := v.Watch(t.Context(), claims)
+		cancel()
+		if o.count() != before {
+			t.Error("asked about what has just been verified")
+		}
+		time.Sleep(time.Minute)
+		o.set(func(o *scriptedOracle) { o.revoked[m.raw] = true })
+		watched, cancel := v.Watch(t.Context(), claims)
+		defer cancel()
+		if !errors.Is(context.Cause(watched), ErrRevoked) {
+			t.Error(context.Cause(watched))
+		}
+	})
+}
+
 func TestARemoteVerifierThatIsClosed(t *testing.T) {
 	remotely(t, nil, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
 		m := log.mint(t, "u", "s", "j")

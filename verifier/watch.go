@@ -17,7 +17,8 @@ import (
 // [ErrUnavailable]. It also ends with ctx, and with cancel, which must be called.
 //
 // In Mode [Remote] the authority is asked about each watched token once in
-// Config.ProbeInterval, and the claims must come from this verifier.
+// Config.ProbeInterval, and the claims must come from this verifier. Where they are
+// older than that, Watch asks before it returns, for Config.RequestTimeout at most.
 func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.Context, cancel context.CancelFunc) {
 	if v.remote != nil {
 		return v.remote.patrol.watch(ctx, claims)
