@@ -46,6 +46,9 @@ func newDesk(slots int, ask func(string) (*Claims, error), shared func()) *desk 
 // verdict has the token decided by a question that is asked after the call. A
 // patient caller waits for a slot; others are refused when there is none.
 func (d *desk) verdict(ctx context.Context, raw string, patient bool) (*Claims, error) {
+	if err := ctx.Err(); err != nil { // whoever has left asks nothing
+		return nil, unavailable(ReasonNoAnswer, err.Error())
+	}
 	q, err := d.join(ctx, raw, patient)
 	if err != nil {
 		return nil, err

@@ -181,7 +181,11 @@ func (r *remote) decide(ctx context.Context, raw string, patient bool) (*Claims,
 func (r *remote) consult(raw string) (*Claims, error) {
 	admitted, trial := r.breaker.enter(time.Now())
 	if !admitted {
-		return nil, unavailable(ReasonBreakerOpen, "the authority has failed repeatedly")
+		why := "the authority has failed repeatedly"
+		if last := r.counters.waiting.Load(); last != nil {
+			why += ": " + *last
+		}
+		return nil, unavailable(ReasonBreakerOpen, why)
 	}
 	r.counters.asked.Add(1)
 	ctx, cancel := context.WithTimeout(r.lifetime, r.config.RequestTimeout)

@@ -157,6 +157,112 @@ func TestNobodySharesAnOlderQuestion(t *testing.T) {
 	})
 }
 
+// TestACallerWhoLeavesFailsNobody: neither the one whose call began a question, nor
+// one of those who wait for it, takes it along; and whoever has left already asks nothing.
+func TestACallerWhoLeavesFailsNobody(t *testing.T) {
+	remotely(t, nil, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
+		m := log.mint(t, "u", "s", "j")
+		leaving, leave := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		call := func(ctx context.Context, want string) {
+			callers.Go(func() {
+				if _, err := v.Verify(ctx, m.raw); outcomeOf(err) != want {
+					t.Errorf("%v, want %s", err, want)
+				}
+			})
+			synctest.Wait()
+		}
+		call(leaving, ReasonNoAnswer) // begins the first question
+		call(leaving, ReasonNoAnswer) // begins the second one
+		call(t.Context(), "accepted") // shares it
+		call(leaving, ReasonNoAnswer) // shares it
+		began := time.Now()
+		leave()
+		synctest.Wait()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("who has left still waits, for %v", took)
+		}
+		callers.Wait()
+		if n := o.count(); n != 2 {
+			t.Errorf("%d questions", n)
+		}
+		call(leaving, ReasonNoAnswer)
+		time.Sleep(time.Second)
+		if n := o.count(); n != 2 {
+			t.Errorf("a caller who has left had a question asked: %d", n)
+		}
+		// A question for which nobody waits any longer is not asked.
+		leaving, leave = context.WithCancel(t.Context())
+		call(t.Context(), "accepted")
+		call(leaving, ReasonNoAnswer)
+		leave()
+		callers.Wait()
+		time.Sleep(time.Second)
+		if n := o.count(); n != 3 {
+			t.Errorf("%d questions", n)
+		}
+		if s := v.Stats(); s.BreakerOpened != 0 || s.AskFailed != 0 {
+			t.Errorf("stats: %+v", s)
+		}
+	})
+}
+
+// TestABreakerThatIsOpenSaysWhy: what is wrong can be read from every refusal.
+func TestABreakerThatIsOpenSaysWhy(t *testing.T) {
+	remotely(t, nil, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
+		o.set(func(o *scriptedOracle) {
+			o.fails = &askError{reason: ReasonClientRefused, err: errors.New("the endpoint answered 401")}
+		})
+		m := log.mint(t, "u", "s", "j")
+		var err error
+		for range breakerFailures + 1 {
+			_, err = v.Verify(t.Context(), m.raw)
+		}
+		if outcomeOf(err) != ReasonBreakerOpen || !strings.Contains(err.Error(), "the endpoint answered 401") {
+			t.Error(err)
+		}
+	})
+}
+
+// TestTheBreakerUnderACrowd: while it is open, and of a crowd that comes when the
+// pause is over, one question reaches the authority.
+func TestTheBreakerUnderACrowd(t *testing.T) {
+	remotely(t, nil, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
+		o.set(func(o *scriptedOracle) { o.fails = errScripted })
+		for range breakerFailures {
+			_, _ = v.Verify(t.Context(), log.mint(t, "u", "s", "j").raw)
+		}
+		time.Sleep(breakerFirstPause)
+		o.set(func(o *scriptedOracle) { o.most = 0 })
+		before := o.count()
+		crowd := func() (counts map[string]int) {
+			var outcomes [100]string
+			var callers sync.WaitGroup
+			for i := range outcomes {
+				raw := log.mint(t, "u", "s", fmt.Sprint(i)).raw
+				callers.Go(func() { _, err := v.Verify(t.Context(), raw); outcomes[i] = outcomeOf(err) })
+			}
+			callers.Wait()
+			counts = map[string]int{}
+			for _, outcome := range outcomes {
+				counts[outcome]++
+			}
+			return counts
+		}
+		if got := crowd(); got[ReasonBreakerOpen] != 99 || got[ReasonNoAnswer] != 1 || o.count() != before+1 || o.most != 1 {
+			t.Errorf("%v, %d questions", got, o.count()-before)
+		}
+		o.set(func(o *scriptedOracle) { o.fails = nil })
+		time.Sleep(2 * breakerFirstPause)
+		if got := crowd(); got["accepted"] != 1 || got[ReasonBreakerOpen] != 99 {
+			t.Errorf("the crowd of the recovery: %v", got)
+		}
+		if got := crowd(); got["accepted"] != 100 {
+			t.Errorf("afterwards: %v", got)
+		}
+	})
+}
+
 func TestQuestionsAreBounded(t *testing.T) {
 	bound := func(c *Config) { c.MaxAsks = 8 }
 	remotely(t, bound, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
