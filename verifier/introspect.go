@@ -105,6 +105,8 @@ func readIntrospection(resp *http.Response, body []byte) (answer, error) {
 		return failed(ReasonClientRefused, status+": it does not accept this service's credentials")
 	case http.StatusBadRequest:
 		return answer{}, &askError{reason: ReasonNoAnswer, err: errors.New("introspecting: " + status), alive: true}
+	case http.StatusTooManyRequests:
+		return failed(ReasonNoAnswer, status+": too many requests, or too many with wrong credentials")
 	default:
 		return failed(ReasonNoAnswer, status)
 	}

@@ -2,7 +2,9 @@ package verifier
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -128,17 +130,36 @@ func TestAConnectionThatIsLost(t *testing.T) {
 				}
 				return false
 			}
-			if !answers(10 * time.Second) {
+			if !answers(30 * time.Second) {
 				t.Fatal("no answer at all")
 			}
 			way.lose()
 			if ask() == nil {
 				t.Fatal("an answer over a connection that is lost")
 			}
-			if !answers(10 * time.Second) {
+			if !answers(30 * time.Second) {
 				t.Error("the lost connection is used for ever")
 			}
 		})
+	}
+}
+
+// TestAnEndpointThatNobodyVouchesFor: the token and the secret are not shown to it.
+func TestAnEndpointThatNobodyVouchesFor(t *testing.T) {
+	var asked atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	i := newIntrospector(Config{IntrospectionURL: server.URL, ClientID: "orders", ClientSecret: "s", MaxAsks: 1, RequestTimeout: time.Minute})
+	t.Cleanup(i.close)
+	_, err := i.ask(t.Context(), trialToken)
+	var failed *askError
+	if !errors.As(err, &failed) || failed.reason != ReasonNoAnswer || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("got %v", err)
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("it was asked %d times", n)
 	}
 }
 

@@ -2,6 +2,7 @@ package verifier_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -99,7 +100,7 @@ func (e *endpoint) count() int {
 func (e *endpoint) config() verifier.Config {
 	return verifier.Config{
 		Mode: verifier.Remote, Issuer: endpointIssuer, Audience: "orders", IntrospectionURL: e.URL + "/introspect",
-		ClientID: "or:ders", ClientSecret: endpointSecret, HTTPClient: e.Client(), RequestTimeout: time.Second,
+		ClientID: "or:ders", ClientSecret: endpointSecret, HTTPClient: e.Client(), RequestTimeout: 10 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(&e.log, nil)),
 	}
 }
@@ -154,7 +155,10 @@ func TestAnswersOfAnEndpoint(t *testing.T) {
 	}
 	const media = "application/json"
 	e := newEndpoint(t)
-	v := newVerifier(t, e.config())
+	config := e.config()
+	v := newVerifier(t, config)
+	config.RequestTimeout = 500 * time.Millisecond
+	hasty := newVerifier(t, config) // for the answers that never end
 	raw := mint(t, "j1")
 	for _, c := range []struct {
 		title  string
@@ -177,6 +181,13 @@ func TestAnswersOfAnEndpoint(t *testing.T) {
 		{"unauthorized", respond(401, media, `{"error":"invalid_client"}`), verifier.ErrUnavailable, verifier.ReasonClientRefused},
 		{"forbidden", respond(403, media, `{}`), verifier.ErrUnavailable, verifier.ReasonClientRefused},
 		{"not found", respond(404, media, `{"active":true}`), verifier.ErrUnavailable, verifier.ReasonNoAnswer},
+		{"compressed, and endless then", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", media)
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			_, _ = io.WriteString(z, `{"active":true,"x":"`+strings.Repeat("x", 4<<20))
+			_ = z.Close()
+		}, verifier.ErrUnavailable, verifier.ReasonBadAnswer},
 		{"too many", respond(429, media, `{"active":false}`), verifier.ErrUnavailable, verifier.ReasonNoAnswer},
 		{"broken", respond(500, media, `{"active":true}`), verifier.ErrUnavailable, verifier.ReasonNoAnswer},
 		{"down", respond(503, media, ``), verifier.ErrUnavailable, verifier.ReasonNoAnswer},
@@ -188,11 +199,25 @@ func TestAnswersOfAnEndpoint(t *testing.T) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, `{"active":true,`)
 		}, verifier.ErrUnavailable, verifier.ReasonNoAnswer},
+		{"drop by drop", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", media)
+			drop := time.NewTicker(10 * time.Millisecond)
+			defer drop.Stop()
+			for r.Context().Err() == nil {
+				_, _ = io.WriteString(w, " ")
+				_ = http.NewResponseController(w).Flush() // fails once the client has left
+				<-drop.C
+			}
+		}, verifier.ErrUnavailable, verifier.ReasonNoAnswer},
 		{"silence", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, verifier.ErrUnavailable, verifier.ReasonNoAnswer},
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			e.answer.Store(&c.answer)
-			_, err := v.Verify(t.Context(), raw)
+			asked := v
+			if c.title == "drop by drop" || c.title == "silence" {
+				asked = hasty
+			}
+			_, err := asked.Verify(t.Context(), raw)
 			var refused *verifier.Error
 			if !errors.Is(err, c.want) || !errors.As(err, &refused) || refused.Reason != c.reason {
 				t.Errorf("got %v", err)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
+	"unicode"
 )
 
 // Mode says who decides about tokens.
@@ -86,6 +88,9 @@ func (c *Config) checkTransport(check checkFunc) {
 		check(false, "IntrospectionURL", err.Error())
 		return
 	}
+	const clean = "must hold no control character, such as the end of a line"
+	check(!strings.ContainsFunc(c.ClientID, unicode.IsControl), "ClientID", clean)
+	check(!strings.ContainsFunc(string(c.ClientSecret), unicode.IsControl), "ClientSecret", clean)
 	check(c.ClientSecret == "" || c.ClientID != "", "ClientID", "is required with ClientSecret")
 	check(c.ClientSecret != "" || c.HTTPClient != nil && secure, "ClientSecret",
 		"is required, unless HTTPClient has a certificate and IntrospectionURL is https")

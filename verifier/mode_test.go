@@ -63,6 +63,8 @@ func TestConfigurationsOfModesThatCannotBeRight(t *testing.T) {
 		{"over HTTP, with a JWKS", web(func(c *verifier.Config) { c.JWKSURL = "https://x" }), "JWKSURL"},
 		{"a secret without an id", web(func(c *verifier.Config) { c.ClientID = "" }), "ClientID"},
 		{"an id without a secret", web(func(c *verifier.Config) { c.ClientSecret = "" }), "ClientSecret"},
+		{"a secret with the end of its line", web(func(c *verifier.Config) { c.ClientSecret = "s3cret\n" }), "ClientSecret"},
+		{"an id with the end of its line", web(func(c *verifier.Config) { c.ClientID = "orders\r\n" }), "ClientID"},
 		{"a certificate over http", web(func(c *verifier.Config) {
 			c.IntrospectionURL, c.ClientSecret, c.HTTPClient = "http://127.0.0.1/", "", http.DefaultClient
 		}), "ClientSecret"},

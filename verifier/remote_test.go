@@ -251,7 +251,7 @@ func TestRemoteWithoutAuthority(t *testing.T) {
 	}
 }
 
-// TestACrowdSharesQuestions has many ask about two tokens in two audiences.
+// TestACrowdSharesQuestions has many ask about one token at a time.
 func TestACrowdSharesQuestions(t *testing.T) {
 	w := newRemoteWorld(t)
 	overBoth(t, w, func(t *testing.T, v *verifier.Verifier) {
@@ -274,6 +274,24 @@ func TestACrowdSharesQuestions(t *testing.T) {
 		}
 		t.Logf("%d callers: %d questions", callers, asked)
 	})
+}
+
+// TestNoAnswerIsSharedAcrossAudiences has two services ask about one token at the
+// same time, of which it is meant for one.
+func TestNoAnswerIsSharedAcrossAudiences(t *testing.T) {
+	w := newRemoteWorld(t)
+	for transport, ours := range w.config {
+		theirs := ours
+		theirs.Audience = "reports" // the endpoint would tell the service "orders" of it
+		us, others := newVerifier(t, ours), newVerifier(t, theirs)
+		good := w.Login(t, w.ada).AccessToken
+		var crowd sync.WaitGroup
+		for range 50 {
+			crowd.Go(func() { wants(t, us, transport+", ours", good, nil) })
+			crowd.Go(func() { wants(t, others, transport+", for others", good, verifier.ErrInvalid, "bad_audience") })
+		}
+		crowd.Wait()
+	}
 }
 
 // TestTheSameVerdictEverywhere puts mutations of real tokens to local verification,
