@@ -20,6 +20,7 @@ and python3-cryptography.
 
 import argparse
 import asyncio
+import logging
 import os
 import re
 import socket
@@ -39,6 +40,7 @@ MAX_KEY_AGE = 600.0  # seconds after which keys that cannot be fetched are not u
 ALGORITHMS = ("EdDSA", "ES256", "RS256")
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 MAX_TOKEN = 16 * 1024
+log = logging.getLogger("prototype")
 
 
 class Invalid(Exception):
@@ -47,6 +49,12 @@ class Invalid(Exception):
 
 class Unavailable(Exception):
     """Whether the token is good cannot be decided now."""
+
+
+def unanswered(why):
+    """Tells whoever runs this service why; who called it learns no more than that."""
+    log.warning("the auth service cannot be asked: %s", why)
+    return Unavailable(why)
 
 
 class Remote:
@@ -65,15 +73,17 @@ class Remote:
         try:
             question = self.http.post(self.args.introspection, data=form, auth=self.auth)
             answer = await asyncio.wait_for(question, TIMEOUT)
-            claims = answer.json() if answer.status_code == 200 else None
+            if answer.status_code != 200:  # 401: it is this service that is not known there
+                raise unanswered("it answered %d" % answer.status_code)
+            claims = answer.json()
         except (httpx.HTTPError, asyncio.TimeoutError, ValueError) as e:
-            raise Unavailable("no answer") from e
+            raise unanswered(repr(e)) from e
         if not isinstance(claims, dict) or not isinstance(claims.get("active"), bool):
-            raise Unavailable("no introspection response")
+            raise unanswered("its answer is no introspection response")
         if not claims["active"]:
             raise Invalid("not active")
         if not isinstance(claims.get("sub"), str):
-            raise Unavailable("nobody's token")
+            raise unanswered("its answer names no user")
         # A refresh token is active too, and must not do for an access token.
         if claims.get("token_type") != "Bearer" or claims.get("iss") != self.args.issuer:
             raise Invalid("not an access token of ours")
@@ -97,16 +107,19 @@ class Local:
     async def fetch(self):
         self.tried = time.monotonic()
         try:
-            answer = await self.http.get(self.args.issuer + "/.well-known/jwks.json")
+            question = self.http.get(self.args.issuer + "/.well-known/jwks.json")
+            answer = await asyncio.wait_for(question, TIMEOUT)
             answer.raise_for_status()
             keys = {k["kid"]: k for k in answer.json()["keys"] if k.get("alg") in ALGORITHMS}
             self.keys = {kid: (k["alg"], jwt.PyJWK(k).key) for kid, k in keys.items()}
-        except (httpx.HTTPError, jwt.PyJWTError, KeyError, TypeError, ValueError) as e:
-            raise Unavailable("no keys") from e
+        except (httpx.HTTPError, asyncio.TimeoutError, jwt.PyJWTError, KeyError, TypeError, ValueError) as e:
+            raise unanswered(repr(e)) from e
         self.fetched = self.tried
 
     async def key(self, kid):
         """Returns algorithm and key, from a document that is not too old."""
+        if kid in self.keys and time.monotonic() - self.fetched <= KEY_REFRESH:
+            return self.keys[kid]  # whatever others wait for
         async with self.fetching:
             now = time.monotonic()
             wanted = kid not in self.keys or now - self.fetched > KEY_REFRESH
@@ -139,6 +152,8 @@ class Local:
             )
         except (jwt.PyJWTError, ValueError, RecursionError) as e:
             raise Invalid("not valid") from e
+        if not isinstance(claims["sub"], str):
+            raise Invalid("nobody's token")
         return claims
 
 
@@ -184,6 +199,8 @@ def main():
     p.add_argument("--leeway", type=float, default=10, help="seconds that clocks may differ, with --mode local")
     args = p.parse_args()
     args.introspection = args.introspection or args.issuer + "/v1/introspect"
+    if args.mode == "remote" and not (os.environ.get("CLIENT_ID") and os.environ.get("CLIENT_SECRET")):
+        p.error("--mode remote needs CLIENT_ID and CLIENT_SECRET: see `authsvc services add`")
 
     http = httpx.AsyncClient(timeout=TIMEOUT)  # one for all: it keeps its connections
     verifier = {"remote": Remote, "local": Local}[args.mode](args, http)

@@ -2,6 +2,9 @@ package main_test
 
 import (
 	"bufio"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -19,6 +22,7 @@ import (
 
 	"github.com/authbus/authbus/authsvc/authsvctest"
 	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier/token"
 )
 
 // The prototype in each of its forms, and what it does where they differ.
@@ -188,6 +192,107 @@ func TestPythonRemoteBelievesNoStrangeAnswer(t *testing.T) {
 	}
 }
 
+// TestPythonLocalRefusesForgeries: what the algorithm, the key or the claims are wrong
+// with is refused by prototype.py alone. PyJWT does not do all of it by itself.
+func TestPythonLocalRefusesForgeries(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwks, err := token.MarshalJWKS([]token.Key{{ID: "k1", Alg: token.AlgEdDSA, Public: public}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(jwks) }))
+	t.Cleanup(issuer.Close)
+	s := start(t, os.Environ(), interpreter, "prototype.py", "--listen", "127.0.0.1:0", "--issuer", issuer.URL, "--mode", "local")
+	type object = map[string]any
+	now := time.Now().Unix()
+	forge := func(sign func(input string) []byte, header, claims object) string {
+		h, p := object{"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"}, object{
+			"iss": issuer.URL, "sub": "u_1", "aud": "orders", "exp": now + 300, "iat": now, "jti": "j1",
+		}
+		change(h, header)
+		change(p, claims)
+		input := encode(t, h) + "." + encode(t, p)
+		return input + "." + base64.RawURLEncoding.EncodeToString(sign(input))
+	}
+	genuine := func(input string) []byte { return ed25519.Sign(private, []byte(input)) }
+	mac := func(key []byte) func(string) []byte {
+		return func(input string) []byte {
+			m := hmac.New(sha256.New, key)
+			m.Write([]byte(input))
+			return m.Sum(nil)
+		}
+	}
+	for name, c := range map[string]struct {
+		token string
+		want  int
+	}{
+		"a good one":                 {forge(genuine, nil, nil), 200},
+		"for several":                {forge(genuine, nil, object{"aud": []string{"billing", "orders"}}), 200},
+		"typ as a media type":        {forge(genuine, object{"typ": "application/at+JWT"}, nil), 200},
+		"alg none":                   {forge(func(string) []byte { return []byte("x") }, object{"alg": "none"}, nil), 401},
+		"the public key as secret":   {forge(mac(public), object{"alg": "HS256"}, nil), 401},
+		"the JWKS as secret":         {forge(mac(jwks), object{"alg": "HS256"}, nil), 401},
+		"another alg than the key":   {forge(genuine, object{"alg": "ES256"}, nil), 401},
+		"an ID token's typ":          {forge(genuine, object{"typ": "JWT"}, nil), 401},
+		"no typ":                     {forge(genuine, object{"typ": nil}, nil), 401},
+		"no kid":                     {forge(genuine, object{"kid": nil}, nil), 401},
+		"a kid that is no text":      {forge(genuine, object{"kid": 1}, nil), 401},
+		"crit":                       {forge(genuine, object{"crit": []string{"b64"}, "b64": false}, nil), 401},
+		"another issuer":             {forge(genuine, nil, object{"iss": issuer.URL + "/"}), 401},
+		"no issuer":                  {forge(genuine, nil, object{"iss": nil}), 401},
+		"for another":                {forge(genuine, nil, object{"aud": "billing"}), 401},
+		"for one with a longer name": {forge(genuine, nil, object{"aud": "orders-old"}), 401},
+		"for nobody":                 {forge(genuine, nil, object{"aud": nil}), 401},
+		"expired":                    {forge(genuine, nil, object{"exp": now - 11}), 401},
+		"without an end":             {forge(genuine, nil, object{"exp": nil}), 401},
+		"not valid yet":              {forge(genuine, nil, object{"nbf": now + 60}), 401},
+		"from the future":            {forge(genuine, nil, object{"iat": now + 60}), 401},
+		"without an id":              {forge(genuine, nil, object{"jti": nil}), 401},
+		"nobody's":                   {forge(genuine, nil, object{"sub": nil}), 401},
+		"of a number":                {forge(genuine, nil, object{"sub": 1}), 401},
+	} {
+		if got := s.get(t, c.token); got.status != c.want {
+			t.Errorf("%s: %+v, want %d", name, got, c.want)
+		}
+	}
+}
+
+// change sets members; nil takes one away.
+func change(object, members map[string]any) {
+	for name, value := range members {
+		object[name] = value
+		if value == nil {
+			delete(object, name)
+		}
+	}
+}
+
+func encode(t *testing.T, object map[string]any) string {
+	t.Helper()
+	doc, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(doc)
+}
+
+// TestPythonRemoteNeedsCredentials: what is missing is said at start.
+func TestPythonRemoteNeedsCredentials(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	cmd := exec.CommandContext(t.Context(), interpreter, "prototype.py", "--mode", "remote", "--listen", "127.0.0.1:0")
+	cmd.Env = []string{"CLIENT_ID=orders"}
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "CLIENT_SECRET") || strings.Contains(string(out), "Traceback") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestPythonLocalLearnsOfALogoutOnlyAtExpiry pins what prototype.py says of
 // itself: by the JWKS alone a token that is revoked works until it expires.
 func TestPythonLocalLearnsOfALogoutOnlyAtExpiry(t *testing.T) {
@@ -275,8 +380,14 @@ func (w *world) run(t *testing.T, python bool, args ...string) *service {
 	for _, arg := range args {
 		flags = append(flags, fill.Replace(arg))
 	}
+	return start(t, w.environment, name, flags...)
+}
+
+// start starts a program that says where it listens, and ends it with t.
+func start(t *testing.T, environment []string, name string, flags ...string) *service {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, flags...)
-	cmd.Env, cmd.Stderr = w.environment, os.Stderr
+	cmd.Env, cmd.Stderr = environment, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	stdout, err := cmd.StdoutPipe()
