@@ -54,7 +54,11 @@ func (s *Source) Transport(base *http.Transport, servers ...string) (*Transport,
 		return nil, err
 	}
 	if base == nil {
-		base = &http.Transport{ExpectContinueTimeout: time.Second, MaxIdleConns: 100, ForceAttemptHTTP2: true}
+		base = &http.Transport{
+			ExpectContinueTimeout: time.Second, MaxIdleConns: 100, ForceAttemptHTTP2: true,
+			// Where the peer has vanished without a word, TCP goes on for a quarter of an hour.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+		}
 	}
 	base = base.Clone()
 	base.Proxy, base.TLSClientConfig, base.TLSNextProto = nil, nil, nil
