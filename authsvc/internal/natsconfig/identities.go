@@ -188,14 +188,16 @@ func operator(name string) Identity {
 }
 
 // gateway is a verifier that keeps its sessions in a bucket. It alone has JetStream
-// in its account, and there it may make the bucket, and read and write entries by their
-// keys. It has no right to list them.
+// gateway is a verifier that keeps its sessions in a bucket. It alone has JetStream
+// in its account, and there it may make the bucket, read entries from its leader and
+// write them. It has no right to list them, and what it reads is sealed for the holders
+// of the tokens.
 func gateway(name string) Identity {
 	id := verifier(name, AccountGateway, "A gateway: a verifier that keeps sessions in the bucket "+BucketSessions+".")
 	bucket := "KV_" + BucketSessions
 	id.Publish = append(id.Publish,
 		jsAPI+"INFO", stream+"INFO."+bucket, stream+"CREATE."+bucket, stream+"UPDATE."+bucket,
-		direct+bucket+".>", "$KV."+BucketSessions+".>")
+		stream+"MSG.GET."+bucket, "$KV."+BucketSessions+".>")
 	return id
 }
 

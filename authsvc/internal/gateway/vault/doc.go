@@ -25,4 +25,10 @@
 // which is the time after which the auth service ends an idle session. A write
 // replaces exactly the version that was read: of two replicas that refresh at
 // once, one learns that it came second.
+//
+// # Freshness
+//
+// A read sees every write that was acknowledged before it began, at whichever broker:
+// only the leader of the bucket answers. While there is none, every method fails with
+// an error that is neither ErrNotFound nor ErrConflict.
 package vault

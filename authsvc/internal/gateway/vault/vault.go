@@ -86,15 +86,29 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Vault, error)
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 1 << 30
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: c.Bucket, Description: "Sessions of the gateway; values are sealed for the holders of the opaque tokens.",
-		MaxValueSize: maxValue, History: 1, TTL: c.Lifetime, LimitMarkerTTL: markerLife,
-		Storage: jetstream.FileStorage, Replicas: c.Replicas, MaxBytes: c.MaxBytes,
-	})
+	if _, err := js.CreateOrUpdateStream(ctx, c.stream()); err != nil {
+		return nil, fmt.Errorf("opening the bucket %s: %w", c.Bucket, err)
+	}
+	kv, err := js.KeyValue(ctx, c.Bucket)
 	if err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", c.Bucket, err)
 	}
 	return &Vault{nc: js.Conn(), kv: kv}, nil
+}
+
+// stream is the bucket's stream, as JetStream makes it for buckets, but for direct
+// gets: any replica answers those, also one that is behind or cut off from the others.
+// Its "no such entry" would log out who has just logged in, and its old refresh token
+// would look like a stolen one. Without them the leader answers, or nobody.
+func (c Config) stream() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: "KV_" + c.Bucket, Subjects: []string{"$KV." + c.Bucket + ".>"},
+		Description:       "Sessions of the gateway; values are sealed for the holders of the opaque tokens.",
+		MaxMsgsPerSubject: 1, MaxMsgSize: maxValue, MaxAge: c.Lifetime, MaxBytes: c.MaxBytes, Discard: jetstream.DiscardNew,
+		Duplicates:  min(c.Lifetime, 2*time.Minute),
+		AllowDirect: false, AllowRollup: true, DenyDelete: true, AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerLife,
+		Storage: jetstream.FileStorage, Replicas: c.Replicas,
+	}
 }
 
 // Create adds the entry of a token.

@@ -106,6 +106,34 @@ func TestTheBucketHoldsNothingUsable(t *testing.T) {
 	}
 }
 
+// A replica that is behind, or cut off, would answer direct gets with what it has.
+// A bucket of an earlier version is changed.
+func TestOnlyTheLeaderIsRead(t *testing.T) {
+	b := eventstest.NewBroker(t)
+	js := b.Streams(t)
+	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: vault.DefaultBucket, LimitMarkerTTL: time.Minute, TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _ := open(t, b, vault.Config{})
+	s, err := js.Stream(t.Context(), "KV_"+vault.DefaultBucket)
+	if err != nil || s.CachedInfo().Config.AllowDirect {
+		t.Fatalf("direct gets are allowed (%v)", err)
+	}
+	nc := b.Connect(t)
+	asked, err := nc.SubscribeSync("$JS.API.>")
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Get(t.Context(), vault.NewToken()); !errors.Is(err, vault.ErrNotFound) {
+		t.Fatal(err)
+	}
+	msg, err := asked.NextMsg(10 * time.Second)
+	if err != nil || msg.Subject != "$JS.API.STREAM.MSG.GET.KV_"+vault.DefaultBucket {
+		t.Errorf("it asked %v, %v", msg, err)
+	}
+}
+
 func TestEntriesExpire(t *testing.T) {
 	b := eventstest.NewBroker(t)
 	v, _ := open(t, b, vault.Config{Lifetime: 2 * time.Second})
