@@ -84,7 +84,7 @@ func (g *Gateway) login(w http.ResponseWriter, r *http.Request) {
 		g.passOn(w, err)
 		return
 	}
-	opaque, err := g.keeper.begin(r.Context(), tokens)
+	opaque, err := g.keeper.begin(r.Context(), tokens, req.ClientID)
 	if err != nil {
 		g.config.Log.Warn("a login could not be kept", "sid", tokens.SID, "error", err)
 		// Nobody will ever use that session.

@@ -199,6 +199,24 @@ func TestReplicasShareSessions(t *testing.T) {
 	await(t, http.StatusUnauthorized, http.StatusOK, call)
 }
 
+// The auth service ends a session for which another application wants to refresh.
+func TestApplicationsRefreshAsThemselves(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	r := do(t, http.MethodPost, w.URL()+"/login", w.credentials(`,"client_id":"mobile"`))
+	var g granted
+	if err := json.Unmarshal([]byte(r.body), &g); err != nil || g.AccessToken == "" {
+		t.Fatalf("logging in: %s %s (%v)", r.Status, r.body, err)
+	}
+	for range 2 {
+		if r := do(t, http.MethodPost, w.URL()+"/refresh", "", "Authorization", "Bearer "+g.AccessToken); r.StatusCode != http.StatusOK {
+			t.Fatalf("refreshing: %s %s", r.Status, r.body)
+		}
+	}
+	if s := w.sessions(t); len(s) != 1 || s[0].ClientID != "mobile" {
+		t.Errorf("the sessions are %+v", s)
+	}
+}
+
 func TestSessionsOutliveTheGateway(t *testing.T) {
 	w := start(t, authsvctest.Config{})
 	g := w.login(t)

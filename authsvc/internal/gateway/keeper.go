@@ -130,7 +130,7 @@ func (k *keeper) load(ctx context.Context, t vault.Token, stale func(vault.Entry
 	case !stale(entry):
 		return k.keep(t, entry.Session), nil
 	}
-	tokens, err := k.auth.Refresh(ctx, wire.RefreshRequest{RefreshToken: wire.Secret(entry.Refresh)})
+	tokens, err := k.auth.Refresh(ctx, wire.RefreshRequest{RefreshToken: wire.Secret(entry.Refresh), ClientID: entry.ClientID})
 	switch {
 	case client.HasCode(err, "invalid_grant"):
 		return vault.Session{}, errors.Join(errEnded, k.forget(ctx, t))
@@ -142,7 +142,7 @@ func (k *keeper) load(ctx context.Context, t vault.Token, stale func(vault.Entry
 	case err != nil:
 		return vault.Session{}, fmt.Errorf("refreshing a session: %w", err)
 	}
-	return k.write(ctx, t, entry, behind(tokens, time.Now()))
+	return k.write(ctx, t, entry, behind(tokens, entry.ClientID, time.Now()))
 }
 
 // write keeps what a refresh gave. Another replica may have been first: the auth
@@ -166,8 +166,8 @@ func (k *keeper) keep(t vault.Token, s vault.Session) vault.Session {
 }
 
 // begin keeps a session that has just begun, and returns its token.
-func (k *keeper) begin(ctx context.Context, tokens wire.Tokens) (vault.Token, error) {
-	t, s := vault.NewToken(), behind(tokens, time.Now())
+func (k *keeper) begin(ctx context.Context, tokens wire.Tokens, clientID string) (vault.Token, error) {
+	t, s := vault.NewToken(), behind(tokens, clientID, time.Now())
 	if _, err := k.vault.Create(ctx, t, s); err != nil {
 		return vault.Token{}, err
 	}
@@ -182,10 +182,10 @@ func (k *keeper) forget(ctx context.Context, t vault.Token) error {
 }
 
 // behind is what stands behind the opaque token from now on.
-func behind(tokens wire.Tokens, now time.Time) vault.Session {
+func behind(tokens wire.Tokens, clientID string, now time.Time) vault.Session {
 	life := time.Duration(tokens.ExpiresIn) * time.Second
 	return vault.Session{
-		Access: tokens.AccessToken, Refresh: tokens.RefreshToken, Sub: tokens.Sub, SID: tokens.SID,
+		Access: tokens.AccessToken, Refresh: tokens.RefreshToken, ClientID: clientID, Sub: tokens.Sub, SID: tokens.SID,
 		RefreshAt: now.Add(life * 3 / 4).Unix(), ExpiresAt: now.Add(life).Unix(),
 	}
 }

@@ -47,8 +47,11 @@ type Session struct {
 	// Access is the JWT, and Refresh the refresh token.
 	Access  string `json:"access"`
 	Refresh string `json:"refresh"`
-	Sub     string `json:"sub"`
-	SID     string `json:"sid"`
+	// ClientID is the application that logged in, "" for the first-party one: the
+	// auth service refreshes for nobody else.
+	ClientID string `json:"client_id,omitempty"`
+	Sub      string `json:"sub"`
+	SID      string `json:"sid"`
 	// RefreshAt is when a new JWT should be fetched, and ExpiresAt when the old
 	// one is over, both in Unix seconds.
 	RefreshAt int64 `json:"refresh_at"`
