@@ -48,6 +48,8 @@ type Config struct {
 	SharedSecret, PreviousSharedSecret token.Secret
 	// MaxStale is the bound of the verifier; 0 means its default.
 	MaxStale time.Duration
+	// Leeway is the tolerance of the verifier for the life of a JWT; 0 means its default.
+	Leeway time.Duration
 
 	// SessionIdle is how long a session lives that is not used: the auth service's
 	// --session-idle; default 14 days.
@@ -100,6 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 	check(c.NATS != nil, "NATS", "is required")
 	check((c.CertFile == "") == (c.KeyFile == ""), "CertFile", "and KeyFile must be given together")
 	check(c.MaxStale >= 0, "MaxStale", "must not be negative")
+	check(c.Leeway >= 0, "Leeway", "must not be negative")
 	check(c.SessionIdle >= time.Second, "SessionIdle", "must be at least 1 s")
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
 	check(c.BodyTimeout > 0, "BodyTimeout", "must be positive")

@@ -121,7 +121,7 @@ func (g *Gateway) startVerifier(ctx context.Context) (err error) {
 	g.verifier, err = verifier.New(ctx, verifier.Config{
 		Issuer: g.config.Issuer, Audience: g.config.Audience, Name: g.config.Name, NATS: g.config.NATS,
 		SharedSecret: g.config.SharedSecret, PreviousSharedSecret: g.config.PreviousSharedSecret,
-		MaxStale: g.config.MaxStale, Logger: g.config.Log,
+		MaxStale: g.config.MaxStale, Leeway: g.config.Leeway, Logger: g.config.Log,
 	})
 	if err != nil {
 		return err

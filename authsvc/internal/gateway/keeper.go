@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"sync"
 	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -24,9 +26,8 @@ var errEnded = errors.New("the session has ended")
 // Bounds of a look behind a token, which several requests may wait for.
 const (
 	loadTimeout = 5 * time.Second
-	// writeTries is how often a refreshed session is written until it is: the
-	// refresh token in the vault has been used.
-	writeTries = 3
+	// maxLooks is how many look into the vault at once; more wait for their turn.
+	maxLooks = 128
 	// retryRefresh is how soon a refresh is tried again that failed.
 	retryRefresh = 2 * time.Second
 )
@@ -39,9 +40,17 @@ type keeper struct {
 	log      *slog.Logger
 	// cache may lose entries, and may keep one that has been deleted: the JWT in it
 	// is verified on every request.
-	cache   *ristretto.Cache[string, kept]
+	cache   *ristretto.Cache[string, kept] // nil once closed; guarded by closing
 	flight  singleflight.Group
 	renewed *proxy.Limiter // by token
+	looks   chan struct{}  // as many as look into the vault
+	// closing is held for reading while cache is used, which must not be closed then.
+	closing sync.RWMutex
+
+	mending sync.WaitGroup // goroutines that end with lifetime
+	mu      sync.Mutex
+	unsaved map[vault.Token]vault.Session // guarded by mu; refreshed, and not in the vault yet
+	unsure  map[vault.Token]struct{}      // guarded by mu; perhaps refreshed
 }
 
 // kept is a cached session. The cache compares hashes, so the token is here too.
@@ -50,6 +59,7 @@ type kept struct {
 	session vault.Session
 }
 
+// newKeeper returns a keeper that ends with lifetime and must be closed then.
 func newKeeper(lifetime context.Context, v *vault.Vault, auth *client.Client, size int64, log *slog.Logger) (*keeper, error) {
 	cache, err := ristretto.NewCache(&ristretto.Config[string, kept]{
 		NumCounters: 10 * size, MaxCost: size, BufferItems: 64,
@@ -59,26 +69,64 @@ func newKeeper(lifetime context.Context, v *vault.Vault, auth *client.Client, si
 		return nil, fmt.Errorf("creating the cache of sessions: %w", err)
 	}
 	return &keeper{
-		lifetime: lifetime, vault: v, auth: auth, log: log, cache: cache, renewed: proxy.NewLimiter(int(size)),
+		lifetime: lifetime, vault: v, auth: auth, log: log, cache: cache,
+		renewed: proxy.NewLimiter(int(size)), looks: make(chan struct{}, maxLooks),
+		unsaved: make(map[vault.Token]vault.Session), unsure: make(map[vault.Token]struct{}),
 	}, nil
 }
 
-func (k *keeper) close() { k.cache.Close() }
+// close waits for what has ended with lifetime.
+func (k *keeper) close() {
+	k.mu.Lock() // whoever takes it later sees that lifetime is over
+	k.mu.Unlock()
+	k.mending.Wait()
+	k.closing.Lock()
+	defer k.closing.Unlock()
+	k.cache.Close()
+	k.cache = nil // which knows nothing
+}
 
 // cached returns the session behind a token if it is known here and its JWT needs
 // no refresh.
 func (k *keeper) cached(t vault.Token) (vault.Session, bool) {
-	found, ok := k.cache.Get(t.Name())
-	return found.session, ok && found.token == t && time.Now().Unix() < found.session.RefreshAt
+	s, ok := k.known(t)
+	return s, ok && !due(s)
 }
 
-// open returns the session behind a token.
+// known returns the session behind a token if it is known here.
+func (k *keeper) known(t vault.Token) (vault.Session, bool) {
+	k.closing.RLock()
+	defer k.closing.RUnlock()
+	found, ok := k.cache.Get(t.Name())
+	return found.session, ok && found.token == t
+}
+
+// open returns the session behind a token. Where it cannot be renewed now it goes on
+// with the JWT that it has, as long as that lives.
 func (k *keeper) open(ctx context.Context, t vault.Token) (vault.Session, error) {
 	if s, ok := k.cached(t); ok {
 		return s, nil
 	}
-	return k.once(ctx, "open", t, func(e vault.Entry) bool { return time.Now().Unix() >= e.RefreshAt })
+	return k.once(ctx, "open", t, func(ctx context.Context) (vault.Session, error) {
+		s, err := k.load(ctx, t, due)
+		if err == nil || errors.Is(err, errEnded) {
+			return s, err
+		}
+		s, ok := k.known(t)
+		if has, stuck := errors.AsType[*stuck](err); stuck {
+			s, ok = has.session, true
+		}
+		if !ok || time.Now().Unix() >= s.ExpiresAt {
+			return vault.Session{}, err
+		}
+		k.log.Warn("a session cannot be renewed now; it goes on with the token that it has", "session", s, "error", err)
+		s.RefreshAt = time.Now().Add(retryRefresh).Unix()
+		return k.keep(t, s), nil
+	})
 }
+
+// due reports whether it is time for another JWT.
+func due(s vault.Session) bool { return time.Now().Unix() >= s.RefreshAt }
 
 // renewals bounds how often a session is renewed, so that what renewing does not
 // heal costs the auth service little.
@@ -90,8 +138,10 @@ var errRenewed = errors.New("the session was renewed several times a moment ago"
 // renew returns the session behind a token with another JWT than old: one that the
 // vault has already, or a new one.
 func (k *keeper) renew(ctx context.Context, t vault.Token, old string) (vault.Session, error) {
-	s, err := k.once(ctx, "renew", t, func(e vault.Entry) bool {
-		return e.Access == old && k.renewed.Allow("renew", t.Name(), renewals) == 0
+	s, err := k.once(ctx, "renew", t, func(ctx context.Context) (vault.Session, error) {
+		return k.load(ctx, t, func(s vault.Session) bool {
+			return (s.Access == old || due(s)) && k.renewed.Allow("renew", t.Name(), renewals) == 0
+		})
 	})
 	if err == nil && s.Access == old {
 		return vault.Session{}, errRenewed
@@ -100,12 +150,12 @@ func (k *keeper) renew(ctx context.Context, t vault.Token, old string) (vault.Se
 }
 
 // once loads the session, one time for all who ask for the same at the same time.
-func (k *keeper) once(ctx context.Context, what string, t vault.Token, stale func(vault.Entry) bool) (vault.Session, error) {
+func (k *keeper) once(ctx context.Context, what string, t vault.Token, load func(context.Context) (vault.Session, error)) (vault.Session, error) {
 	whose := peerOf(ctx)
 	done := k.flight.DoChan(what+" "+t.Name(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(withPeer(k.lifetime, whose), loadTimeout)
 		defer cancel()
-		return k.load(ctx, t, stale)
+		return load(ctx)
 	})
 	select {
 	case r := <-done:
@@ -119,48 +169,75 @@ func (k *keeper) once(ctx context.Context, what string, t vault.Token, stale fun
 }
 
 // load reads the session from the vault, and refreshes it if it is stale.
-func (k *keeper) load(ctx context.Context, t vault.Token, stale func(vault.Entry) bool) (vault.Session, error) {
-	entry, err := k.vault.Get(ctx, t)
+func (k *keeper) load(ctx context.Context, t vault.Token, stale func(vault.Session) bool) (vault.Session, error) {
+	if s, ok := k.notSaved(t); ok {
+		if stale(s) {
+			return vault.Session{}, errUnsaved
+		}
+		return k.keep(t, s), nil
+	}
+	entry, err := k.look(ctx, t)
 	switch {
 	case errors.Is(err, vault.ErrNotFound):
-		k.cache.Del(t.Name())
+		k.drop(t)
 		return vault.Session{}, errEnded
 	case err != nil:
 		return vault.Session{}, err
-	case !stale(entry):
+	case !stale(entry.Session):
 		return k.keep(t, entry.Session), nil
 	}
-	tokens, err := k.auth.Refresh(ctx, wire.RefreshRequest{RefreshToken: wire.Secret(entry.Refresh), ClientID: entry.ClientID})
-	switch {
-	case client.HasCode(err, "invalid_grant"):
-		return vault.Session{}, errors.Join(errEnded, k.forget(ctx, t))
-	case err != nil && time.Now().Unix() < entry.ExpiresAt:
-		k.log.Warn("refreshing a session failed; it goes on with the token that it has", "session", entry.Session, "error", err)
-		s := entry.Session
-		s.RefreshAt = time.Now().Add(retryRefresh).Unix()
-		return k.keep(t, s), nil
-	case err != nil:
-		return vault.Session{}, fmt.Errorf("refreshing a session: %w", err)
+	s, err := k.refresh(ctx, t, entry)
+	if err != nil && !errors.Is(err, errEnded) {
+		err = &stuck{entry.Session, err}
 	}
-	return k.write(ctx, t, entry, behind(tokens, entry.ClientID, time.Now()))
+	return s, err
 }
 
-// write keeps what a refresh gave. Another replica may have been first: the auth
-// service then gave both the same refresh token, so either's session serves.
-func (k *keeper) write(ctx context.Context, t vault.Token, old vault.Entry, s vault.Session) (vault.Session, error) {
-	var err error
-	for range writeTries {
-		_, err = k.vault.Replace(ctx, t, old, s)
-		if err == nil || errors.Is(err, vault.ErrConflict) {
-			return k.keep(t, s), nil
-		}
+// stuck says that a session could not be refreshed.
+type stuck struct {
+	session vault.Session
+	err     error
+}
+
+func (s *stuck) Error() string { return "refreshing a session: " + s.err.Error() }
+
+func (s *stuck) Unwrap() error { return s.err }
+
+// look reads the vault, when it is the caller's turn.
+func (k *keeper) look(ctx context.Context, t vault.Token) (vault.Entry, error) {
+	select {
+	case k.looks <- struct{}{}:
+		defer func() { <-k.looks }()
+		return k.vault.Get(ctx, t)
+	case <-ctx.Done():
+		return vault.Entry{}, fmt.Errorf("waiting to look into the vault: %w", ctx.Err())
 	}
-	// The session lives on here; the vault has a refresh token that was used.
-	k.log.Error("a refreshed session could not be kept: it ends with this process", "session", s, "error", err)
+}
+
+// refresh has the auth service give another JWT, and a refresh token in place of the
+// one that this uses up, and keeps them.
+func (k *keeper) refresh(ctx context.Context, t vault.Token, entry vault.Entry) (vault.Session, error) {
+	if !k.canMend() {
+		return vault.Session{}, errUnsaved
+	}
+	tokens, err := k.auth.Refresh(ctx, wire.RefreshRequest{RefreshToken: wire.Secret(entry.Refresh), ClientID: entry.ClientID})
+	if client.HasCode(err, "invalid_grant") {
+		return vault.Session{}, errors.Join(errEnded, k.forget(ctx, t))
+	}
+	if err != nil {
+		if said, refused := errors.AsType[*client.Problem](err); !refused || said.Status >= http.StatusInternalServerError {
+			k.insist(ctx, t, entry.Access) // it may have been carried out
+		}
+		return vault.Session{}, err
+	}
+	s := behind(tokens, entry.ClientID, time.Now())
+	k.save(ctx, t, entry, s)
 	return k.keep(t, s), nil
 }
 
 func (k *keeper) keep(t vault.Token, s vault.Session) vault.Session {
+	k.closing.RLock()
+	defer k.closing.RUnlock()
 	k.cache.SetWithTTL(t.Name(), kept{token: t, session: s}, 1, time.Until(time.Unix(s.ExpiresAt, 0)))
 	return s
 }
@@ -177,8 +254,15 @@ func (k *keeper) begin(ctx context.Context, tokens wire.Tokens, clientID string)
 
 // forget removes what is known of a token.
 func (k *keeper) forget(ctx context.Context, t vault.Token) error {
-	k.cache.Del(t.Name())
+	k.drop(t)
 	return k.vault.Delete(ctx, t)
+}
+
+// drop removes the session behind a token from memory.
+func (k *keeper) drop(t vault.Token) {
+	k.closing.RLock()
+	defer k.closing.RUnlock()
+	k.cache.Del(t.Name())
 }
 
 // behind is what stands behind the opaque token from now on.

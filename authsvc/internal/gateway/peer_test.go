@@ -8,12 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/netip"
-	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,48 +66,6 @@ func TestTheAuthServiceSeesTheClient(t *testing.T) {
 	if n := len(w.sessions(t)); n != 2 {
 		t.Errorf("%d sessions, want 2", n)
 	}
-}
-
-// TestALostRefresh: the auth service has given a new refresh token, and the gateway
-// has never heard of it.
-func TestALostRefresh(t *testing.T) {
-	w := start(t, authsvctest.Config{AccessLifetime: 2 * time.Second})
-	to, err := url.Parse(w.auth.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lose, lost atomic.Bool
-	way := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) },
-		ModifyResponse: func(r *http.Response) error {
-			if strings.HasSuffix(r.Request.URL.Path, "/refresh") && r.StatusCode == http.StatusOK && lose.CompareAndSwap(true, false) {
-				lost.Store(true)
-				panic(http.ErrAbortHandler)
-			}
-			return nil
-		},
-	}
-	lossy := httptest.NewServer(way)
-	t.Cleanup(lossy.Close)
-	w.config.Auth = lossy.URL
-	g := w.replica(t)
-	w.Gateway = g
-	token := w.login(t).AccessToken
-	lose.Store(true)
-	// All the time, until long after the JWT has expired for the second time.
-	for began := time.Now(); time.Since(began) < 4*time.Second; {
-		r := do(t, http.MethodGet, g.URL()+"/orders", "", "Authorization", "Bearer "+token)
-		// 503 is what is left while the JWT is over and the next try is not due yet.
-		if r.StatusCode != http.StatusOK && r.StatusCode != http.StatusServiceUnavailable {
-			t.Fatalf("%s %s", r.Status, r.body)
-		}
-	}
-	if !lost.Load() {
-		t.Fatal("nothing was lost")
-	}
-	await(t, http.StatusOK, http.StatusServiceUnavailable, func() reply {
-		return do(t, http.MethodGet, g.URL()+"/orders", "", "Authorization", "Bearer "+token)
-	})
 }
 
 // TestALoginThatCannotBeKept leaves no session behind that nobody has.

@@ -42,6 +42,7 @@ upstreams:
   payroll: {urls: [URL], audience: payroll}
 rules:
   - {name: orders, path: /orders, methods: [GET, POST], upstream: orders, websocket: true}
+  - {name: feed, path: /feed, methods: [GET], upstream: orders, stream: true}
   - {name: admin, path: /admin, methods: [GET], roles: [admin], upstream: orders}
   - {name: payroll, path: /payroll, methods: [GET], upstream: payroll}
   - {name: shop, path: /shop, methods: [GET], public: true, upstream: orders}
@@ -84,11 +85,16 @@ func (w *world) replica(t testing.TB) *gateway.Gateway {
 	return g
 }
 
-// serve is the service: it says back WebSocket messages, and remembers requests.
+// serve is the service: it says back WebSocket messages, streams at /feed until it is
+// stopped, and remembers requests.
 func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	w.seen = append(w.seen, r.Clone(r.Context()))
 	w.mu.Unlock()
+	if r.URL.Path == "/feed" {
+		stream(rw, r)
+		return
+	}
 	if r.Header.Get("Upgrade") == "" {
 		_, _ = rw.Write([]byte("hello"))
 		return
@@ -104,6 +110,17 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 			return
 		}
 		_ = conn.Write(r.Context(), kind, message)
+	}
+}
+
+// stream says something every now and then.
+func stream(rw http.ResponseWriter, r *http.Request) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for r.Context().Err() == nil {
+		_, _ = rw.Write([]byte("news\n"))
+		_ = http.NewResponseController(rw).Flush()
+		<-tick.C
 	}
 }
 

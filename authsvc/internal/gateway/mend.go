@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+)
+
+// A refresh token works once: whoever shows it again, later than the auth service's
+// grace of some seconds, looks like a thief, and the session ends. So what a refresh
+// gave must not be lost on its way into the vault, and a refresh whose answer was
+// lost must be repeated in time, whether or not the client comes back.
+
+const (
+	// maxMending bounds the sessions that are unsaved or unsure. Beyond it nothing
+	// is refreshed.
+	maxMending = 1024
+	// The pause before a session is written again; it doubles.
+	firstPause, lastPause = 100 * time.Millisecond, 10 * time.Second
+)
+
+// insistAfter are the pauses before a refresh is repeated whose outcome is unknown,
+// within the 10 s that the auth service gives by default.
+var insistAfter = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
+
+// errUnsaved says that a session is not refreshed because the vault does not take
+// what the last refresh gave.
+var errUnsaved = errors.New("the vault has not taken the last refresh yet")
+
+// canMend reports whether a refresh may go wrong now.
+func (k *keeper) canMend() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.unsaved)+len(k.unsure) < maxMending
+}
+
+// notSaved returns a session that the vault has an older state of.
+func (k *keeper) notSaved(t vault.Token) (vault.Session, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.unsaved[t]
+	return s, ok
+}
+
+// save writes what a refresh gave in place of old. If the vault does not take it now,
+// it goes on trying.
+func (k *keeper) save(ctx context.Context, t vault.Token, old vault.Entry, s vault.Session) {
+	err := k.replace(ctx, t, old, s)
+	if err == nil {
+		return
+	}
+	k.log.Warn("a refreshed session could not be kept yet", "session", s, "error", err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lifetime.Err() == nil {
+		k.unsaved[t] = s
+		k.mending.Go(func() { k.goOnSaving(t, old, s) })
+	}
+}
+
+// replace writes s in place of old. Another replica may have been first, or this one,
+// without having heard of it: the auth service gave both the same refresh token, so
+// either's session serves.
+func (k *keeper) replace(ctx context.Context, t vault.Token, old vault.Entry, s vault.Session) error {
+	_, err := k.vault.Replace(ctx, t, old, s)
+	if errors.Is(err, vault.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+func (k *keeper) goOnSaving(t vault.Token, old vault.Entry, s vault.Session) {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		if !k.pause(pause) {
+			k.log.Error("a refreshed session could not be kept: it ends with this process", "session", s)
+			return
+		}
+		if k.replace(k.lifetime, t, old, s) == nil {
+			break
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.unsaved, t)
+}
+
+// insist repeats a refresh whose outcome is unknown, until the session has another
+// JWT than old.
+func (k *keeper) insist(ctx context.Context, t vault.Token, old string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, already := k.unsure[t]; already || k.lifetime.Err() != nil {
+		return
+	}
+	k.unsure[t] = struct{}{}
+	whose := peerOf(ctx)
+	k.mending.Go(func() {
+		k.goOnRefreshing(withPeer(k.lifetime, whose), t, old)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.unsure, t)
+	})
+}
+
+func (k *keeper) goOnRefreshing(ctx context.Context, t vault.Token, old string) {
+	for _, pause := range insistAfter {
+		if !k.pause(pause) {
+			return
+		}
+		s, err := k.once(ctx, "insist", t, func(ctx context.Context) (vault.Session, error) {
+			return k.load(ctx, t, func(s vault.Session) bool { return s.Access == old })
+		})
+		if errors.Is(err, errEnded) || err == nil && s.Access != old {
+			return
+		}
+	}
+}
+
+// pause reports whether the gateway still runs after the time.
+func (k *keeper) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-k.lifetime.Done():
+		return false
+	}
+}
