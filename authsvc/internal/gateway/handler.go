@@ -65,19 +65,24 @@ func (g *Gateway) carry(w http.ResponseWriter, r *http.Request, rule *routes.Rul
 	g.proxy.Serve(w, r.WithContext(attended), rule, &proxy.Identity{Bearer: p.session.Access, Client: p.claims.Subject})
 }
 
-// strangers bounds the tokens of one network that nobody here knows: each costs a
-// look into the vault.
+// strangers bounds the tokens of one network that nobody knows: each costs a look
+// into the vault. Those of sessions do not count, however many come from there.
 var strangers = routes.Rate{Requests: 50, Per: time.Second, Burst: 200}
 
 // enter admits the session of a credential.
 func (g *Gateway) enter(r *http.Request, c credential) (*passenger, error) {
-	if _, known := g.keeper.cached(c.token); !known {
-		from := proxy.ClientNetwork(g.proxy.ClientAddress(r))
-		if wait := g.unknown.Allow("unknown token", from, strangers); wait > 0 {
-			return nil, &verifier.Error{Err: verifier.ErrUnavailable, Reason: verifier.ReasonOverloaded, Detail: "too many unknown tokens"}
-		}
+	if _, known := g.keeper.cached(c.token); known {
+		return g.admit(r.Context(), c.token)
 	}
-	return g.admit(r.Context(), c.token)
+	from := proxy.ClientNetwork(g.proxy.ClientAddress(r))
+	if g.unknown.Wait("unknown token", from, strangers) > 0 {
+		return nil, &verifier.Error{Err: verifier.ErrUnavailable, Reason: verifier.ReasonOverloaded, Detail: "too many unknown tokens"}
+	}
+	p, err := g.admit(r.Context(), c.token)
+	if err != nil && over(err) {
+		g.unknown.Allow("unknown token", from, strangers)
+	}
+	return p, err
 }
 
 // deny answers a request whose session is not let in. A browser forgets its cookie.

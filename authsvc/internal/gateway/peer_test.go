@@ -13,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/authbus/authbus/authsvc/authsvctest"
 	"github.com/authbus/authbus/authsvc/internal/client"
+	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
 
@@ -109,6 +112,72 @@ func TestBodiesThatNeverEnd(t *testing.T) {
 		}
 		if _, err := io.Copy(io.Discard, conn); err != nil {
 			t.Errorf("%s: the connection stays open: %v", path, err)
+		}
+	}
+}
+
+// TestAFloodOfUnknownTokens from one network costs a bounded number of looks into the
+// vault, and leaves the sessions that are known alone.
+func TestAFloodOfUnknownTokens(t *testing.T) {
+	w := start(t, authsvctest.Config{TrustedProxies: []string{"127.0.0.0/8"}})
+	w.config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	w.Gateway = w.replica(t)
+	known, unknown := w.login(t), w.login(t)
+	other := w.replica(t)
+	nc := w.auth.Connect(t)
+	looks, err := nc.SubscribeSync("$JS.API.STREAM.MSG.GET.KV_" + vault.DefaultBucket)
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	ask := func(token, from string) reply {
+		return do(t, http.MethodGet, other.URL()+"/orders", "", "Authorization", "Bearer "+token, "X-Forwarded-For", from)
+	}
+	if r := ask(known.AccessToken, "192.0.2.1"); r.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", r.Status, r.body)
+	}
+	refused, began := 0, time.Now()
+	for range 1000 {
+		r := ask(vault.NewToken().Reveal(), "192.0.2.1")
+		switch {
+		case r.StatusCode == http.StatusServiceUnavailable && r.Header.Get("Retry-After") != "":
+			refused++
+		case r.StatusCode != http.StatusUnauthorized:
+			t.Fatalf("%s %s", r.Status, r.body)
+		}
+	}
+	most := 200 + int(50*time.Since(began).Seconds()) + 2
+	if n, _, _ := looks.Pending(); n > most || refused == 0 {
+		t.Errorf("%d looks into the vault, want at most %d; %d were refused without", n, most, refused)
+	}
+	if r := ask(known.AccessToken, "192.0.2.1"); r.StatusCode != http.StatusOK {
+		t.Errorf("a known session of that network: %s %s", r.Status, r.body)
+	}
+	if r := ask(unknown.AccessToken, "192.0.2.2"); r.StatusCode != http.StatusOK {
+		t.Errorf("an unknown session of another network: %s %s", r.Status, r.body)
+	}
+}
+
+// TestManySessionsOfOneNetwork are not taken for a flood, when a gateway has just
+// been started and knows none.
+func TestManySessionsOfOneNetwork(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	js, err := jetstream.New(w.auth.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := vault.Open(t.Context(), js, vault.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwt := w.auth.Login(t, w.ada).AccessToken
+	in := time.Now().Add(time.Minute).Unix()
+	for range 500 {
+		token := vault.NewToken()
+		if _, err := v.Create(t.Context(), token, vault.Session{Access: jwt, RefreshAt: in, ExpiresAt: in}); err != nil {
+			t.Fatal(err)
+		}
+		if r := get(t, w.URL(), granted{AccessToken: token.Reveal()}); r.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s", r.Status, r.body)
 		}
 	}
 }

@@ -48,6 +48,20 @@ func (l *Limiter) Allow(rule, client string, limit routes.Rate) (wait time.Durat
 	return wait
 }
 
+// Wait returns how long the client would have to wait, as Allow does, but counts nothing.
+func (l *Limiter) Wait(rule, client string, limit routes.Rate) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := limited{rule, client}
+	if l.clients[key] == nil {
+		return 0
+	}
+	now := time.Now()
+	reservation := l.client(key, limit).limiter.ReserveN(now, 1)
+	defer reservation.CancelAt(now)
+	return reservation.DelayFrom(now)
+}
+
 // client returns what is known of the client, and makes room for it.
 func (l *Limiter) client(key limited, limit routes.Rate) *client {
 	if known := l.clients[key]; known != nil {
