@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
@@ -48,7 +49,7 @@ type granted struct {
 
 // own answers the gateway's own paths, and reports whether this was one.
 func (g *Gateway) own(w http.ResponseWriter, r *http.Request, path string) bool {
-	var answer func(http.ResponseWriter, *http.Request)
+	var answer http.HandlerFunc
 	switch path {
 	case pathLogin:
 		answer = g.login
@@ -59,14 +60,17 @@ func (g *Gateway) own(w http.ResponseWriter, r *http.Request, path string) bool 
 	default:
 		return false
 	}
-	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		(&proxy.Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed"}).Write(w)
-		return true
+		answer = postOnly
 	}
-	answer(w, r)
+	w.Header().Set("Cache-Control", "no-store")
+	g.counters.counted(path, answer)(w, r)
 	return true
+}
+
+func postOnly(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", http.MethodPost)
+	(&proxy.Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed"}).Write(w)
 }
 
 func (g *Gateway) login(w http.ResponseWriter, r *http.Request) {
@@ -127,12 +131,22 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	ack, err := g.as(p.session.Access).Logout(r.Context())
-	if err != nil {
+	// A browser that leaves the page has logged out all the same.
+	ctx := context.WithoutCancel(r.Context())
+	renew := func(ctx context.Context, refused string) (string, error) {
+		s, err := g.keeper.renew(ctx, c.token, refused)
+		return s.Access, err
+	}
+	ack, err := g.as(p.session.Access).Renewing(renew).Logout(ctx)
+	switch {
+	case errors.Is(err, errEnded):
+		g.deny(w, c, refusal(err))
+		return
+	case err != nil:
 		g.passOn(w, err)
 		return
 	}
-	if err := g.keeper.forget(r.Context(), c.token); err != nil { // it is revoked all the same
+	if err := g.keeper.forget(ctx, c.token); err != nil { // it is revoked all the same
 		g.config.Log.Warn("a session that has ended stays in the vault until it expires", "session", p.session, "error", err)
 	}
 	if c.cookie {
@@ -201,8 +215,8 @@ func decode(w http.ResponseWriter, r *http.Request, into any) *proxy.Problem {
 // passOn answers with what the auth service said, or that it cannot be asked.
 func (g *Gateway) passOn(w http.ResponseWriter, err error) {
 	said, ok := errors.AsType[*client.Problem](err)
-	if !ok {
-		g.config.Log.Warn("the auth service or the vault cannot be reached", "error", err)
+	if !ok || strings.HasPrefix(said.Code, "http_") { // something else answered in its place
+		g.quiet.Do(func() { g.config.Log.Warn("the auth service or the vault cannot be reached", "error", err) })
 		(&proxy.Problem{Status: http.StatusServiceUnavailable, Code: "unavailable", RetryAfter: time.Second}).Write(w)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
 	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
@@ -28,13 +29,16 @@ import (
 type Gateway struct {
 	config   Config
 	registry *prometheus.Registry
+	counters *counters
 	verifier *verifier.Verifier
 	auth     *client.Client
 	mutual   *mtls.Transport // to the auth service; nil without mutual TLS
 	keeper   *keeper
+	sweeper  *sweeper
 	proxy    *proxy.Proxy
 	routes   *routes.File
 	unknown  *proxy.Limiter
+	quiet    rate.Sometimes // for log lines that a client can cause
 
 	listener, adminListener net.Listener
 	server, admin           *http.Server
@@ -52,7 +56,8 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{config: c, registry: prometheus.NewRegistry(), unknown: proxy.NewLimiter(1 << 16)}
+	g := &Gateway{config: c, registry: prometheus.NewRegistry(), unknown: proxy.NewLimiter(1 << 16), quiet: rate.Sometimes{First: 1, Interval: time.Second}}
+	g.counters = newCounters(g.registry)
 	for _, step := range []func(context.Context) error{
 		g.checkRoutes, g.listen, g.startVerifier, g.openRoutes, g.openVault, g.serve,
 	} {
@@ -147,7 +152,10 @@ func (g *Gateway) openVault(ctx context.Context) error {
 	}
 	lifetime, stop := context.WithCancel(context.Background())
 	g.stop = stop
-	g.keeper, err = newKeeper(lifetime, v, g.auth, g.config.CachedSessions, g.config.Log)
+	if g.keeper, err = newKeeper(lifetime, v, g.auth, g.config, g.counters); err != nil {
+		return err
+	}
+	g.sweeper, err = startSweeper(g.config.NATS, g.keeper, g.verifier)
 	return err
 }
 
@@ -280,8 +288,13 @@ func (g *Gateway) shutdown() error {
 	if g.routes != nil {
 		errs = append(errs, g.routes.Close())
 	}
-	if g.keeper != nil {
+	if g.stop != nil {
 		g.stop()
+	}
+	if g.sweeper != nil {
+		g.sweeper.close()
+	}
+	if g.keeper != nil {
 		g.keeper.close()
 	}
 	if g.mutual != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dgraph-io/ristretto/v2"
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
 	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
@@ -38,6 +39,8 @@ type keeper struct {
 	vault    *vault.Vault
 	auth     *client.Client
 	log      *slog.Logger
+	quiet    *rate.Sometimes // for what may be said about every session at once
+	counters *counters
 	// cache may lose entries, and may keep one that has been deleted: the JWT in it
 	// is verified on every request.
 	cache   *ristretto.Cache[string, kept] // nil once closed; guarded by closing
@@ -60,7 +63,8 @@ type kept struct {
 }
 
 // newKeeper returns a keeper that ends with lifetime and must be closed then.
-func newKeeper(lifetime context.Context, v *vault.Vault, auth *client.Client, size int64, log *slog.Logger) (*keeper, error) {
+func newKeeper(lifetime context.Context, v *vault.Vault, auth *client.Client, c Config, m *counters) (*keeper, error) {
+	size := c.CachedSessions
 	cache, err := ristretto.NewCache(&ristretto.Config[string, kept]{
 		NumCounters: 10 * size, MaxCost: size, BufferItems: 64,
 		IgnoreInternalCost: true, // so that MaxCost counts sessions
@@ -69,7 +73,7 @@ func newKeeper(lifetime context.Context, v *vault.Vault, auth *client.Client, si
 		return nil, fmt.Errorf("creating the cache of sessions: %w", err)
 	}
 	return &keeper{
-		lifetime: lifetime, vault: v, auth: auth, log: log, cache: cache,
+		lifetime: lifetime, vault: v, auth: auth, log: c.Log, quiet: &rate.Sometimes{First: 1, Interval: time.Second}, counters: m, cache: cache,
 		renewed: proxy.NewLimiter(int(size)), looks: make(chan struct{}, maxLooks),
 		unsaved: make(map[vault.Token]vault.Session), unsure: make(map[vault.Token]struct{}),
 	}, nil
@@ -119,7 +123,9 @@ func (k *keeper) open(ctx context.Context, t vault.Token) (vault.Session, error)
 		if !ok || time.Now().Unix() >= s.ExpiresAt {
 			return vault.Session{}, err
 		}
-		k.log.Warn("a session cannot be renewed now; it goes on with the token that it has", "session", s, "error", err)
+		k.quiet.Do(func() {
+			k.log.Warn("a session cannot be renewed now; it goes on with the token that it has", "session", s, "error", err)
+		})
 		s.RefreshAt = time.Now().Add(retryRefresh).Unix()
 		return k.keep(t, s), nil
 	})
@@ -208,10 +214,19 @@ func (k *keeper) look(ctx context.Context, t vault.Token) (vault.Entry, error) {
 	select {
 	case k.looks <- struct{}{}:
 		defer func() { <-k.looks }()
-		return k.vault.Get(ctx, t)
 	case <-ctx.Done():
 		return vault.Entry{}, fmt.Errorf("waiting to look into the vault: %w", ctx.Err())
 	}
+	entry, err := k.vault.Get(ctx, t)
+	outcome := "found"
+	switch {
+	case errors.Is(err, vault.ErrNotFound):
+		outcome = "unknown"
+	case err != nil:
+		outcome = "failed"
+	}
+	k.counters.looks.WithLabelValues(outcome).Inc()
+	return entry, err
 }
 
 // refresh has the auth service give another JWT, and a refresh token in place of the
@@ -222,17 +237,33 @@ func (k *keeper) refresh(ctx context.Context, t vault.Token, entry vault.Entry) 
 	}
 	tokens, err := k.auth.Refresh(ctx, wire.RefreshRequest{RefreshToken: wire.Secret(entry.Refresh), ClientID: entry.ClientID})
 	if client.HasCode(err, "invalid_grant") {
+		k.counters.refreshes.WithLabelValues("ended").Inc()
 		return vault.Session{}, errors.Join(errEnded, k.forget(ctx, t))
 	}
 	if err != nil {
+		k.counters.refreshes.WithLabelValues("failed").Inc()
 		if said, refused := errors.AsType[*client.Problem](err); !refused || said.Status >= http.StatusInternalServerError {
 			k.insist(ctx, t, entry.Access) // it may have been carried out
 		}
 		return vault.Session{}, err
 	}
+	k.counters.refreshes.WithLabelValues("renewed").Inc()
 	s := behind(tokens, entry.ClientID, time.Now())
 	k.save(ctx, t, entry, s)
 	return k.keep(t, s), nil
+}
+
+// all returns the sessions in memory that are wanted.
+func (k *keeper) all(wanted func(vault.Session) bool) (found []kept) {
+	k.closing.RLock()
+	defer k.closing.RUnlock()
+	k.cache.IterValues(func(v kept) (stop bool) {
+		if wanted(v.session) {
+			found = append(found, v)
+		}
+		return false
+	})
+	return found
 }
 
 func (k *keeper) keep(t vault.Token, s vault.Session) vault.Session {

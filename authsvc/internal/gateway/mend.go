@@ -56,6 +56,7 @@ func (k *keeper) save(ctx context.Context, t vault.Token, old vault.Entry, s vau
 	defer k.mu.Unlock()
 	if k.lifetime.Err() == nil {
 		k.unsaved[t] = s
+		k.counters.unsaved.Set(float64(len(k.unsaved)))
 		k.mending.Go(func() { k.goOnSaving(t, old, s) })
 	}
 }
@@ -84,6 +85,7 @@ func (k *keeper) goOnSaving(t vault.Token, old vault.Entry, s vault.Session) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.unsaved, t)
+	k.counters.unsaved.Set(float64(len(k.unsaved)))
 }
 
 // insist repeats a refresh whose outcome is unknown, until the session has another

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -147,7 +148,8 @@ type reply struct {
 	body string
 }
 
-// do sends a request with the headers, given as name and value in turn.
+// do sends a request to a gateway with the headers, given as name and value in turn.
+// No answer of a gateway may ever show what is behind an opaque token.
 func do(t testing.TB, method, url, body string, headers ...string) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewBufferString(body))
@@ -169,7 +171,15 @@ func do(t testing.TB, method, url, body string, headers ...string) reply {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if shown := fmt.Sprint(res.Header, res.Trailer, string(text)); isInside(shown) {
+		t.Errorf("%s %s shows what is inside: %s", method, url, shown)
+	}
 	return reply{res, string(text)}
+}
+
+// isInside reports whether a text holds the beginning of a JWT or of a refresh token.
+func isInside(text string) bool {
+	return strings.Contains(text, "eyJ") || strings.Contains(text, "rt_")
 }
 
 // granted is what a login answers.

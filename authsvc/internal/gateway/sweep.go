@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/verifier"
+)
+
+// sweeper removes sessions from memory, and from the vault where they have ended, when
+// a revocation tells of them: their tokens need not lie around until somebody asks.
+// Nothing is decided by that, because the JWT is verified on every request; so what it
+// misses does not matter, and what it hears needs no signature.
+type sweeper struct {
+	keeper   *keeper
+	verifier *verifier.Verifier
+	feed     *nats.Subscription
+	done     chan struct{} // closed when the goroutine has ended
+
+	wake chan struct{} // holds one while there is something to sweep
+	mu   sync.Mutex
+	heard
+}
+
+// heard is what revocations have named since the last sweep; guarded by mu.
+type heard struct {
+	sessions, users map[string]struct{}
+	all             bool
+}
+
+const (
+	// sweepPause is between hearing and sweeping. It lets the verifier apply what was
+	// heard, and one sweep serve many revocations.
+	sweepPause = 100 * time.Millisecond
+	// maxHeard is how many sessions or users are told apart in one sweep.
+	maxHeard = 10_000
+)
+
+// startSweeper starts a sweeper, which ends with the keeper's lifetime; close waits.
+func startSweeper(nc *nats.Conn, k *keeper, v *verifier.Verifier) (*sweeper, error) {
+	s := &sweeper{keeper: k, verifier: v, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	s.take()
+	var err error
+	s.feed, err = nc.Subscribe(events.SubjectRevocations, func(m *nats.Msg) { s.hear(m.Data) })
+	if err != nil {
+		return nil, fmt.Errorf("listening for revocations: %w", err)
+	}
+	go s.run()
+	return s, nil
+}
+
+func (s *sweeper) close() {
+	_ = s.feed.Unsubscribe() // the connection may be closed already
+	<-s.done
+}
+
+func (s *sweeper) hear(payload []byte) {
+	r, err := events.DecodeRevocation(payload)
+	if err != nil {
+		return // the verifier counts those
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.Scope {
+	case events.ScopeSession:
+		s.sessions[r.ID] = struct{}{}
+	case events.ScopeUser:
+		s.users[r.ID] = struct{}{}
+	case events.ScopeEveryone, events.ScopeKey:
+		s.all = true
+	default:
+		return
+	}
+	s.all = s.all || len(s.sessions)+len(s.users) > maxHeard
+	if s.all {
+		clear(s.sessions)
+		clear(s.users)
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what was heard, and begins anew.
+func (s *sweeper) take() heard {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.heard
+	s.heard = heard{sessions: make(map[string]struct{}), users: make(map[string]struct{})}
+	return h
+}
+
+func (h heard) names(session vault.Session) bool {
+	_, bySession := h.sessions[session.SID]
+	_, byUser := h.users[session.Sub]
+	return h.all || bySession || byUser
+}
+
+func (s *sweeper) run() {
+	defer close(s.done)
+	for {
+		select {
+		case <-s.wake:
+		case <-s.keeper.lifetime.Done():
+			return
+		}
+		if !s.keeper.pause(sweepPause) {
+			return
+		}
+		named := s.take()
+		for _, found := range s.keeper.all(named.names) {
+			s.sweep(found)
+		}
+	}
+}
+
+// sweep removes a session that was named. All sessions of a user may have been named
+// to end all but this one, which then is in the vault still.
+func (s *sweeper) sweep(found kept) {
+	s.keeper.drop(found.token)
+	s.keeper.counters.dropped.Inc()
+	ctx, cancel := context.WithTimeout(s.keeper.lifetime, loadTimeout)
+	defer cancel()
+	_, err := s.verifier.Verify(ctx, found.session.Access)
+	if refused, ok := errors.AsType[*verifier.Error](err); !ok || refused.Reason != verifier.ReasonRevokedSession {
+		return
+	}
+	if err := s.keeper.forget(ctx, found.token); err != nil {
+		s.keeper.log.Warn("a revoked session stays in the vault until it expires", "session", found.session, "error", err)
+	}
+}
