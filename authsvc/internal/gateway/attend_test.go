@@ -109,6 +109,7 @@ func TestStreamsLastAsLongAsTheSession(t *testing.T) {
 // TestStreamsOutliveTheAuthServiceForAMoment: it is away when the session is due, and
 // back before the JWT is over.
 func TestStreamsOutliveTheAuthServiceForAMoment(t *testing.T) {
+	t.Parallel()
 	w := start(t, authsvctest.Config{AccessLifetime: 8 * time.Second})
 	w.config.Leeway = time.Second
 	way := w.between(t)

@@ -29,7 +29,7 @@ const lookEvery = time.Second
 func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
 	if err := c.read(); err != nil {
-		return nil, fmt.Errorf("fields CertFile and KeyFile: %w", err)
+		return nil, fmt.Errorf("gateway: Config.CertFile and KeyFile: %w", err)
 	}
 	return c, nil
 }

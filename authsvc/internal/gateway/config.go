@@ -97,6 +97,7 @@ func (c Config) withDefaults() (Config, error) {
 	check(c.Routes != "", "Routes", "is required")
 	check(err == nil && (auth.Scheme == "https" || auth.Scheme == "http") && auth.Host != "", "Auth",
 		"must be the http or https URL of the auth service")
+	check(err != nil || auth.User == nil && auth.RawQuery == "" && auth.Fragment == "", "Auth", "must have no user, query or fragment")
 	check(c.Identity == nil || err == nil && auth.Scheme == "https", "Auth", "must be an https URL with Identity: where authsvc listens for mutual TLS")
 	check(c.Issuer != "", "Issuer", "is required")
 	check(c.NATS != nil, "NATS", "is required")

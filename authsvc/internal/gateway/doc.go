@@ -33,7 +33,13 @@
 // roles; package proxy carries it. So a revocation ends the opaque token exactly
 // as fast as the JWT, by the same bound, on every replica. It also ends what is
 // under way: the answer is cut off and a WebSocket closed. The end of a JWT's life
-// ends nothing while the session lives: the gateway refreshes and goes on.
+// ends nothing while the session lives: the gateway refreshes and goes on. But it has
+// no way to bring the next JWT to a service on a stream that is open: one that watches
+// the JWT itself (verifier.Watch) ends the stream with it, and the client opens another.
+//
+// Sessions are in memory too, for as long as their JWT lives. A revocation removes
+// those that it names from there, and one of a session removes it from the vault. What
+// nobody knows is gone with the next request at the latest, and otherwise expires.
 //
 // A revocation of a single JWT ends the opaque token if the gateway is shown the
 // token while that JWT is in use; a later one belongs to the session.
@@ -49,10 +55,21 @@
 // # When something fails
 //
 // The bus away: sessions that this replica knows go on while its verifier is
-// fresh; then, and for others, 503. The auth service away: sessions go on until
-// their JWT ends, then 503; no logins. A refresh whose answer was lost is repeated
-// within the auth service's grace; after it the session ends, and the client logs
-// in again.
+// fresh; then, and for others, 503. The auth service away: sessions and streams go on
+// until their JWT ends, then 503; no logins. What cannot be decided is never a 401.
+//
+// A refresh token works once, and one that is shown again after the auth service's
+// grace (10 s) ends the session, as a stolen one. Replicas that refresh at once both
+// get the same next one. An answer that was lost is asked for again within the grace,
+// and what the vault does not take is kept in memory and written until it does. A
+// gateway that is killed between a refresh and its write loses the session, unless the
+// client comes to another one within the grace.
+//
+// # Under attack
+//
+// Of each network the gateway looks up 50 tokens a second that nobody knows, after a
+// burst of 200, and answers more with 503; sessions do not count. 128 look into the
+// vault at once. Logins are limited by the auth service, for each client.
 //
 // # What it costs
 //

@@ -22,7 +22,6 @@ import (
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
 	"github.com/authbus/authbus/verifier"
 	"github.com/authbus/authbus/verifier/metrics"
-	"github.com/authbus/authbus/verifier/mtls"
 )
 
 // Gateway is a running gateway.
@@ -32,7 +31,7 @@ type Gateway struct {
 	counters *counters
 	verifier *verifier.Verifier
 	auth     *client.Client
-	mutual   *mtls.Transport // to the auth service; nil without mutual TLS
+	way      transport // to the auth service
 	keeper   *keeper
 	sweeper  *sweeper
 	proxy    *proxy.Proxy
@@ -40,6 +39,7 @@ type Gateway struct {
 	unknown  *proxy.Limiter
 	quiet    rate.Sometimes // for log lines that a client can cause
 
+	shown                   *certificate // to clients; nil without TLS
 	listener, adminListener net.Listener
 	server, admin           *http.Server
 	serving                 sync.WaitGroup // the two servers
@@ -59,7 +59,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 	g := &Gateway{config: c, registry: prometheus.NewRegistry(), unknown: proxy.NewLimiter(1 << 16), quiet: rate.Sometimes{First: 1, Interval: time.Second}}
 	g.counters = newCounters(g.registry)
 	for _, step := range []func(context.Context) error{
-		g.checkRoutes, g.listen, g.startVerifier, g.openRoutes, g.openVault, g.serve,
+		g.checkRoutes, g.openCertificate, g.listen, g.startVerifier, g.openRoutes, g.openVault, g.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("starting the gateway: %w", err), g.Close())
@@ -111,15 +111,26 @@ func (g *Gateway) check(table *routes.Table) error {
 	return nil
 }
 
+// openCertificate reads what clients are shown, nil without TLS.
+func (g *Gateway) openCertificate(context.Context) (err error) {
+	if g.config.CertFile != "" {
+		g.shown, err = openCertificate(g.config.CertFile, g.config.KeyFile, g.config.Log)
+	}
+	return err
+}
+
 func (g *Gateway) listen(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	if g.listener, err = lc.Listen(ctx, "tcp", g.config.Listen); err != nil {
-		return err
+		return fmt.Errorf("gateway: Config.Listen: %w", err)
 	}
-	if g.config.AdminListen != "" {
-		g.adminListener, err = lc.Listen(ctx, "tcp", g.config.AdminListen)
+	if g.config.AdminListen == "" {
+		return nil
 	}
-	return err
+	if g.adminListener, err = lc.Listen(ctx, "tcp", g.config.AdminListen); err != nil {
+		return fmt.Errorf("gateway: Config.AdminListen: %w", err)
+	}
+	return nil
 }
 
 func (g *Gateway) startVerifier(ctx context.Context) (err error) {
@@ -145,7 +156,7 @@ func (g *Gateway) openVault(ctx context.Context) error {
 	}
 	v, err := vault.Open(ctx, js, vault.Config{Lifetime: g.config.SessionIdle, Replicas: g.config.Replicas})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (Config.Replicas: %d, Config.SessionIdle: %v)", err, g.config.Replicas, g.config.SessionIdle)
 	}
 	if g.auth, err = g.authService(); err != nil {
 		return err
@@ -159,28 +170,39 @@ func (g *Gateway) openVault(ctx context.Context) error {
 	return err
 }
 
-// authService returns the client that asks the auth service.
-func (g *Gateway) authService() (*client.Client, error) {
-	way := http.DefaultTransport
-	if g.config.Identity != nil {
-		mutual, err := g.config.Identity.Transport(nil, authName)
-		if err != nil {
-			return nil, err
-		}
-		g.mutual, way = mutual, mutual
-	}
-	return client.New(client.Config{Server: g.config.Auth, HTTP: &http.Client{
-		Timeout: authTimeout, Transport: onBehalf{way},
-		// A token goes where it was sent and nowhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}})
+// transport keeps connections.
+type transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 // How the auth service is asked.
 const (
 	authName    = "authsvc" // in its certificate
 	authTimeout = 30 * time.Second
+	// authConns bounds the connections to it without mutual TLS; requests wait for one.
+	authConns = 128
 )
+
+// authService returns the client that asks the auth service.
+func (g *Gateway) authService() (*client.Client, error) {
+	if g.config.Identity != nil {
+		mutual, err := g.config.Identity.Transport(nil, authName)
+		if err != nil {
+			return nil, err
+		}
+		g.way = mutual
+	} else {
+		plain := http.DefaultTransport.(*http.Transport).Clone()
+		plain.MaxConnsPerHost, plain.MaxIdleConnsPerHost = authConns, authConns
+		g.way = plain
+	}
+	return client.New(client.Config{Server: g.config.Auth, HTTP: &http.Client{
+		Timeout: authTimeout, Transport: onBehalf{g.way},
+		// A token goes where it was sent and nowhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}})
+}
 
 // Limits of connections, whatever the rules say.
 const (
@@ -195,12 +217,8 @@ func (g *Gateway) serve(context.Context) error {
 		ErrorLog: slog.NewLogLogger(g.config.Log.Handler(), slog.LevelDebug),
 	}
 	serve := func() error { return g.server.Serve(g.listener) }
-	if g.config.CertFile != "" {
-		shown, err := openCertificate(g.config.CertFile, g.config.KeyFile, g.config.Log)
-		if err != nil {
-			return err
-		}
-		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: shown.get}
+	if g.shown != nil {
+		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.shown.get}
 		serve = func() error { return g.server.ServeTLS(g.listener, "", "") }
 	}
 	g.run("clients", serve)
@@ -297,8 +315,8 @@ func (g *Gateway) shutdown() error {
 	if g.keeper != nil {
 		g.keeper.close()
 	}
-	if g.mutual != nil {
-		g.mutual.CloseIdleConnections()
+	if g.way != nil {
+		g.way.CloseIdleConnections()
 	}
 	if g.verifier != nil {
 		g.verifier.Close()

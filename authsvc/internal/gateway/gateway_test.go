@@ -327,6 +327,15 @@ func TestBadConfigurationIsRefused(t *testing.T) {
 	for field, spoil := range map[string]func(*gateway.Config){
 		"Config.Routes":      func(c *gateway.Config) { c.Routes = "" },
 		"Config.Auth":        func(c *gateway.Config) { c.Auth = "auth.example.org" },
+		"must have no user":  func(c *gateway.Config) { c.Auth = "https://user:secret@auth.example.org" },
+		"Config.Listen":      func(c *gateway.Config) { c.Listen = "somewhere" },
+		"Config.AdminListen": func(c *gateway.Config) { c.AdminListen = c.Listen + "x" },
+		"no such cert":       func(c *gateway.Config) { c.CertFile, c.KeyFile = "/no such cert", "/no such key" },
+		"Config.Leeway":      func(c *gateway.Config) { c.Leeway = -1 },
+		"Config.MaxStale":    func(c *gateway.Config) { c.MaxStale = -1 },
+		"Config.BodyTimeout": func(c *gateway.Config) { c.BodyTimeout = -1 },
+		"CachedSessions":     func(c *gateway.Config) { c.CachedSessions = -1 },
+		"Replicas: 3":        func(c *gateway.Config) { c.Replicas = 3 }, // by one broker
 		"Config.Issuer":      func(c *gateway.Config) { c.Issuer = "" },
 		"Config.NATS":        func(c *gateway.Config) { c.NATS = nil },
 		"Config.CertFile":    func(c *gateway.Config) { c.CertFile = "x" },

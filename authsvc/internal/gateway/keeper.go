@@ -50,8 +50,9 @@ type keeper struct {
 	// closing is held for reading while cache is used, which must not be closed then.
 	closing sync.RWMutex
 
-	mending sync.WaitGroup // goroutines that end with lifetime
+	mending sync.WaitGroup // goroutines that end with lifetime; added to under mu
 	mu      sync.Mutex
+	stopped bool                          // guarded by mu; nothing is mended any more
 	unsaved map[vault.Token]vault.Session // guarded by mu; refreshed, and not in the vault yet
 	unsure  map[vault.Token]struct{}      // guarded by mu; perhaps refreshed
 }
@@ -81,9 +82,7 @@ func newKeeper(lifetime context.Context, v *vault.Vault, auth *client.Client, c 
 
 // close waits for what has ended with lifetime.
 func (k *keeper) close() {
-	k.mu.Lock() // whoever takes it later sees that lifetime is over
-	k.mu.Unlock()
-	k.mending.Wait()
+	k.stopMending()
 	k.closing.Lock()
 	defer k.closing.Unlock()
 	k.cache.Close()

@@ -36,6 +36,14 @@ func (k *keeper) canMend() bool {
 	return len(k.unsaved)+len(k.unsure) < maxMending
 }
 
+// stopMending waits for what has ended with lifetime.
+func (k *keeper) stopMending() {
+	k.mu.Lock()
+	k.stopped = true
+	k.mu.Unlock()
+	k.mending.Wait()
+}
+
 // notSaved returns a session that the vault has an older state of.
 func (k *keeper) notSaved(t vault.Token) (vault.Session, bool) {
 	k.mu.Lock()
@@ -54,7 +62,7 @@ func (k *keeper) save(ctx context.Context, t vault.Token, old vault.Entry, s vau
 	k.log.Warn("a refreshed session could not be kept yet", "session", s, "error", err)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.lifetime.Err() == nil {
+	if !k.stopped {
 		k.unsaved[t] = s
 		k.counters.unsaved.Set(float64(len(k.unsaved)))
 		k.mending.Go(func() { k.goOnSaving(t, old, s) })
@@ -93,7 +101,7 @@ func (k *keeper) goOnSaving(t vault.Token, old vault.Entry, s vault.Session) {
 func (k *keeper) insist(ctx context.Context, t vault.Token, old string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, already := k.unsure[t]; already || k.lifetime.Err() != nil {
+	if _, already := k.unsure[t]; already || k.stopped {
 		return
 	}
 	k.unsure[t] = struct{}{}

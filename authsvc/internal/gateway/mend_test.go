@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,12 +15,14 @@ import (
 
 	"github.com/authbus/authbus/authsvc/authsvctest"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/events"
 )
 
 // way is the way to the auth service, which can fail.
 type way struct {
-	lose, refuse atomic.Bool   // lose the answer to the next refresh; carry no refresh
-	refreshes    chan struct{} // one for each that was tried
+	lose, refuse atomic.Bool                      // lose the answer to the next refresh; carry no refresh
+	refreshes    chan struct{}                    // one for each that was tried
+	logout       atomic.Pointer[http.HandlerFunc] // asked before a logout is carried, once
 	server       *httptest.Server
 }
 
@@ -50,6 +53,11 @@ func (w *world) between(t testing.TB) *way {
 				panic(http.ErrAbortHandler)
 			}
 		}
+		if r.Method == http.MethodDelete {
+			if before := y.logout.Swap(nil); before != nil {
+				(*before)(rw, r)
+			}
+		}
 		carry.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(y.server.Close)
@@ -68,6 +76,7 @@ func get(t testing.TB, at string, g granted) reply {
 // TestALostRefresh: the auth service has given a new refresh token, and the gateway
 // has never heard of it.
 func TestALostRefresh(t *testing.T) {
+	t.Parallel()
 	w := start(t, authsvctest.Config{AccessLifetime: 2 * time.Second})
 	way := w.between(t)
 	w.Gateway = w.replica(t)
@@ -89,13 +98,16 @@ func TestALostRefresh(t *testing.T) {
 // TestALostRefreshIsRepeated although the client does not come back before the auth
 // service would take the old refresh token for a stolen one.
 func TestALostRefreshIsRepeated(t *testing.T) {
-	w := start(t, authsvctest.Config{AccessLifetime: time.Second, RefreshGrace: 3 * time.Second})
+	t.Parallel()
+	w := start(t, authsvctest.Config{RefreshGrace: 3 * time.Second})
 	way := w.between(t)
 	w.Gateway = w.replica(t)
 	g := w.login(t)
+	refresh := func() reply {
+		return do(t, http.MethodPost, w.URL()+"/refresh", "", "Authorization", "Bearer "+g.AccessToken)
+	}
 	way.lose.Store(true)
-	r := do(t, http.MethodPost, w.URL()+"/refresh", "", "Authorization", "Bearer "+g.AccessToken)
-	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" || way.lose.Load() {
+	if r := refresh(); r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" || way.lose.Load() {
 		t.Fatalf("%s %s, want 503", r.Status, r.body)
 	}
 	next(t, way.refreshes, "the refresh is tried")
@@ -103,7 +115,7 @@ func TestALostRefreshIsRepeated(t *testing.T) {
 	grace := time.NewTimer(3 * time.Second)
 	defer grace.Stop()
 	<-grace.C
-	if r := get(t, w.URL(), g); r.StatusCode != http.StatusOK {
+	if r := refresh(); r.StatusCode != http.StatusOK {
 		t.Errorf("after the grace: %s %s", r.Status, r.body)
 	}
 }
@@ -212,6 +224,55 @@ func TestReplicasRefreshAtOnce(t *testing.T) {
 	for range 8 {
 		if r := <-results; r.Response != nil {
 			t.Errorf("%s %s", r.Status, r.body)
+		}
+	}
+}
+
+// TestALogoutWithAJWTThatIsNoGood any more, by a moment, is repeated with another.
+func TestALogoutWithAJWTThatIsNoGood(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	way := w.between(t)
+	w.Gateway = w.replica(t)
+	g := w.login(t)
+	spoil := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { r.Header.Set("Authorization", "Bearer x") })
+	way.logout.Store(&spoil)
+	r := do(t, http.MethodPost, w.URL()+"/logout", "", "Authorization", "Bearer "+g.AccessToken)
+	if r.StatusCode != http.StatusOK || !strings.Contains(r.body, `"rev"`) {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+	// And where the session has ended meanwhile, it says so.
+	g = w.login(t)
+	end := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.auth.Revoke(t, events.ScopeSession, g.SID) })
+	way.logout.Store(&end)
+	r = do(t, http.MethodPost, w.URL()+"/logout", "", "Authorization", "Bearer "+g.AccessToken)
+	if r.StatusCode != http.StatusUnauthorized || r.Header.Get("WWW-Authenticate") == "" {
+		t.Errorf("of a session that has ended: %s %v %s", r.Status, r.Header, r.body)
+	}
+}
+
+// TestALogoutIsFinished when the browser has left the page.
+func TestALogoutIsFinished(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	way := w.between(t)
+	w.Gateway = w.replica(t)
+	g := w.login(t)
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan struct{})
+	wait := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { leave(); <-left })
+	way.logout.Store(&wait)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL()+"/logout", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+g.AccessToken)
+	if res, err := http.DefaultClient.Do(req); err == nil {
+		_ = res.Body.Close()
+		t.Fatal("the browser has not left")
+	}
+	close(left)
+	for began := time.Now(); len(w.sessions(t)) != 0; {
+		if time.Since(began) > timeout {
+			t.Fatal("the session goes on")
 		}
 	}
 }

@@ -74,6 +74,7 @@ func (j *journal) Write(p []byte) (int, error) {
 }
 
 func TestNothingSecretIsLogged(t *testing.T) {
+	t.Parallel()
 	w := start(t, authsvctest.Config{AccessLifetime: 2 * time.Second})
 	log := &journal{}
 	w.config.Log = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -95,6 +96,9 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	way.server.Close()
 	do(t, http.MethodPost, w.URL()+"/login", w.credentials(""))
 	w.auth.StartBroker(t)
+	if tokens := w.auth.Login(t, w.ada); !isInside(tokens.AccessToken) || !isInside(tokens.RefreshToken) {
+		t.Fatal("the test does not know a token when it sees one")
+	}
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	text := log.text.String()

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -177,10 +178,11 @@ func do(t testing.TB, method, url, body string, headers ...string) reply {
 	return reply{res, string(text)}
 }
 
-// isInside reports whether a text holds the beginning of a JWT or of a refresh token.
-func isInside(text string) bool {
-	return strings.Contains(text, "eyJ") || strings.Contains(text, "rt_")
-}
+// inside is the beginning of a JWT, or a refresh token.
+var inside = regexp.MustCompile(`eyJ[\w-]+\.eyJ|\br_[\w-]{43}`)
+
+// isInside reports whether a text holds what no client may see.
+func isInside(text string) bool { return inside.MatchString(text) }
 
 // granted is what a login answers.
 type granted struct {
