@@ -45,6 +45,25 @@ func TestBrowsersGetACookieOnly(t *testing.T) {
 	}
 }
 
+// TestLoggingInAgainEndsTheSessionBefore whose cookie the browser had, and no other.
+func TestLoggingInAgainEndsTheSessionBefore(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	laptop, phone := w.browser(t), w.browser(t)
+	r := do(t, http.MethodPost, w.URL()+"/login", w.credentials(`,"cookie":true`), "Cookie", laptop)
+	if r.StatusCode != http.StatusCreated || len(r.Cookies()) != 1 {
+		t.Fatalf("%s %s %v", r.Status, r.body, r.Cookies())
+	}
+	again := r.Cookies()[0].Name + "=" + r.Cookies()[0].Value
+	for cookie, want := range map[string]int{laptop: 401, phone: 200, again: 200} {
+		if r := do(t, http.MethodGet, w.URL()+"/orders", "", "Cookie", cookie); r.StatusCode != want {
+			t.Errorf("%s, want %d", r.Status, want)
+		}
+	}
+	if n := len(w.sessions(t)); n != 2 {
+		t.Errorf("%d sessions, want 2", n)
+	}
+}
+
 func TestOtherSitesCannotUseTheCookie(t *testing.T) {
 	w := start(t, authsvctest.Config{})
 	cookie := w.browser(t)

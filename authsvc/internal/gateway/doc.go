@@ -10,7 +10,8 @@
 // # What clients see
 //
 //	POST /login    {"login": …, "password": …}: the opaque token, as access_token
-//	               with "cookie": true it comes as a cookie only, for browsers
+//	               with "cookie": true it comes as a cookie only, for browsers, and
+//	               ends the session whose cookie the browser had before
 //	POST /refresh  renews what is behind the token, which stays as it is
 //	POST /logout   ends the session; answers as the auth service does
 //

@@ -100,6 +100,7 @@ func (g *Gateway) login(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := granted{ExpiresIn: g.idle(), Sub: tokens.Sub, SID: tokens.SID}
 	if req.Cookie {
+		g.supersede(r)
 		http.SetCookie(w, g.cookie(opaque.Reveal(), int(cookieLife/time.Second)))
 	} else {
 		answer.TokenType, answer.AccessToken = "Bearer", opaque.Reveal()
@@ -126,18 +127,29 @@ func (g *Gateway) refresh(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, granted{ExpiresIn: g.idle(), Sub: next.Sub, SID: next.SID})
 }
 
+// supersede ends the session whose cookie the browser loses by logging in again
+// (OWASP ASVS 5.0, 7.2.4). One that cannot be ended now ends when it is idle for too long.
+func (g *Gateway) supersede(r *http.Request) {
+	old, err := credentialOf(r)
+	if err != nil || !old.cookie {
+		return
+	}
+	p, err := g.enter(r, old)
+	if err == nil {
+		_, err = g.end(context.WithoutCancel(r.Context()), old, p)
+	}
+	if err != nil && !errors.Is(err, verifier.ErrRevoked) {
+		g.quiet.Do(func() { g.config.Log.Warn("a session that another login replaces goes on", "error", err) })
+	}
+}
+
 func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) {
 	c, p, ok := g.present(w, r)
 	if !ok {
 		return
 	}
 	// A browser that leaves the page has logged out all the same.
-	ctx := context.WithoutCancel(r.Context())
-	renew := func(ctx context.Context, refused string) (string, error) {
-		s, err := g.keeper.renew(ctx, c.token, refused)
-		return s.Access, err
-	}
-	ack, err := g.as(p.session.Access).Renewing(renew).Logout(ctx)
+	ack, err := g.end(context.WithoutCancel(r.Context()), c, p)
 	switch {
 	case errors.Is(err, errEnded):
 		g.deny(w, c, refusal(err))
@@ -146,13 +158,27 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) {
 		g.passOn(w, err)
 		return
 	}
-	if err := g.keeper.forget(ctx, c.token); err != nil { // it is revoked all the same
-		g.config.Log.Warn("a session that has ended stays in the vault until it expires", "session", p.session, "error", err)
-	}
 	if c.cookie {
 		http.SetCookie(w, g.cookie("", -1))
 	}
 	reply(w, http.StatusOK, ack)
+}
+
+// end ends the session at the auth service and in the vault. The error is errEnded if
+// somebody else has.
+func (g *Gateway) end(ctx context.Context, c credential, p *passenger) (wire.Ack, error) {
+	renew := func(ctx context.Context, refused string) (string, error) {
+		s, err := g.keeper.renew(ctx, c.token, refused)
+		return s.Access, err
+	}
+	ack, err := g.as(p.session.Access).Renewing(renew).Logout(ctx)
+	if err != nil {
+		return wire.Ack{}, err
+	}
+	if err := g.keeper.forget(ctx, c.token); err != nil { // it is revoked all the same
+		g.config.Log.Warn("a session that has ended stays in the vault until it expires", "session", p.session, "error", err)
+	}
+	return ack, nil
 }
 
 // as returns a client of the auth service with the JWT.
