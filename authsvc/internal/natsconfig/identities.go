@@ -188,7 +188,6 @@ func operator(name string) Identity {
 }
 
 // gateway is a verifier that keeps its sessions in a bucket. It alone has JetStream
-// gateway is a verifier that keeps its sessions in a bucket. It alone has JetStream
 // in its account, and there it may make the bucket, read entries from its leader and
 // write them. It has no right to list them, and what it reads is sealed for the holders
 // of the tokens.
