@@ -126,11 +126,7 @@ func (w *tlsWorld) list(context.Context) ([]string, error) {
 
 func (w *tlsWorld) enforce(t *testing.T, every time.Duration) (*bus.Enforcer, *prometheus.Registry) {
 	t.Helper()
-	config, err := w.ca.ClientTLS("authsvc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc, err := nats.Connect(w.server.ClientURL(), nats.Secure(config), nats.Timeout(5*time.Second))
+	nc, err := nats.Connect(w.server.ClientURL(), w.ca.NATS("authsvc"), nats.Timeout(5*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -170,6 +170,30 @@ type Info struct {
 	Issuer *x509.Certificate
 }
 
+// endsSoon is how long before the end of root or intermediate somebody should act.
+const endsSoon = 30 * 24 * time.Hour
+
+// EndsSoon reports whether the root or the intermediate ends within 30 days of now.
+// Certificates end with them.
+func (i Info) EndsSoon(now time.Time) bool {
+	return i.Issuer.NotAfter.Before(now.Add(endsSoon)) || i.Roots[0].NotAfter.Before(now.Add(endsSoon))
+}
+
+// RootKey returns the path of the root's key, and whether it still is where Init and
+// RotateRoot put it.
+func (c *CA) RootKey() (path string, there bool, err error) {
+	info, err := c.Info()
+	if err != nil {
+		return "", false, err
+	}
+	path = rootKeyPath(c.dir, info.Roots[0])
+	_, err = os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, false, nil
+	}
+	return path, true, err
+}
+
 // Info returns what the CA is now.
 func (c *CA) Info() (info Info, err error) {
 	err = c.locked(func(s *state) error {

@@ -182,18 +182,32 @@ func TestACertificateForHostsIsNoClient(t *testing.T) {
 	}
 }
 
+// TestAPeerIsBothSidesOfARoute, and no service for all that.
+func TestAPeerIsBothSidesOfARoute(t *testing.T) {
+	authority, _ := newCA(t)
+	one := issue(t, authority, ca.Request{Name: "nats-1", Hosts: []string{"nats-1.example"}, Peer: true})
+	two := issue(t, authority, ca.Request{Name: "nats-2", Hosts: []string{"nats-2.example"}, Peer: true})
+	if err := handshake(t, one, two, one.Bundle, two.Bundle, "nats-1.example"); err != nil {
+		t.Error(err)
+	}
+	if id, err := events.CertificateSPIFFEID(leaf(t, one)); err == nil {
+		t.Errorf("it is %s as well", id)
+	}
+}
+
 func TestWhatCannotBeIssued(t *testing.T) {
 	authority, _ := newCA(t)
 	for name, r := range map[string]ca.Request{
-		"no name":            {},
-		"a climbing name":    {Name: "../orders"},
-		"a star":             {Name: "orders*"},
-		"a space":            {Name: "or ders"},
-		"too long a life":    {Name: "orders", Lifetime: events.MaxCertificateLifetime + time.Second},
-		"hardly any life":    {Name: "orders", Lifetime: time.Second},
-		"an empty host":      {Name: "orders", Hosts: []string{""}},
-		"a URL for a host":   {Name: "orders", Hosts: []string{"https://nats.example"}},
-		"a host with a port": {Name: "orders", Hosts: []string{"nats.example:4222"}},
+		"no name":             {},
+		"a climbing name":     {Name: "../orders"},
+		"a star":              {Name: "orders*"},
+		"a space":             {Name: "or ders"},
+		"too long a life":     {Name: "orders", Lifetime: events.MaxCertificateLifetime + time.Second},
+		"hardly any life":     {Name: "orders", Lifetime: time.Second},
+		"an empty host":       {Name: "orders", Hosts: []string{""}},
+		"a URL for a host":    {Name: "orders", Hosts: []string{"https://nats.example"}},
+		"a peer without host": {Name: "orders", Peer: true},
+		"a host with a port":  {Name: "orders", Hosts: []string{"nats.example:4222"}},
 	} {
 		if issued, err := authority.Issue(r); err == nil {
 			t.Errorf("%s: issued %+v", name, issued.Record)
@@ -201,23 +215,6 @@ func TestWhatCannotBeIssued(t *testing.T) {
 	}
 	if list, err := authority.Records(); err != nil || len(list) != 0 {
 		t.Errorf("the records hold %v, %v", list, err)
-	}
-}
-
-// TestTheIntermediateIsBound: whoever has its key can make no CA and no identity
-// of another trust domain.
-func TestTheIntermediateIsBound(t *testing.T) {
-	authority, _ := newCA(t)
-	info, err := authority.Info()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := info.Issuer
-	if !i.MaxPathLenZero || i.MaxPathLen != 0 || !slices.Equal(i.PermittedURIDomains, []string{domain}) || !i.PermittedDNSDomainsCritical {
-		t.Errorf("path length %d (%v), names %v", i.MaxPathLen, i.MaxPathLenZero, i.PermittedURIDomains)
-	}
-	if info.TrustDomain != domain || len(info.Roots) != 1 {
-		t.Errorf("%+v", info)
 	}
 }
 
@@ -254,35 +251,6 @@ func TestTheDirectory(t *testing.T) {
 	}
 	if _, err := ca.Open(dir); err == nil || !strings.Contains(err.Error(), "0640") {
 		t.Errorf("a key that others can read was used (%v)", err)
-	}
-}
-
-func TestFilesOfACertificate(t *testing.T) {
-	authority, _ := newCA(t)
-	out := filepath.Join(t.TempDir(), "out")
-	first := issue(t, authority, ca.Request{Name: "prod/orders"})
-	if err := first.WriteFiles(out, "prod/orders"); err != nil {
-		t.Fatal(err)
-	}
-	again := issue(t, authority, ca.Request{Name: "prod/orders"})
-	if err := again.WriteFiles(out, "prod/orders"); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("files were overwritten (%v)", err)
-	}
-	check := func(want *ca.Issued) {
-		t.Helper()
-		pair, err := tls.LoadX509KeyPair(filepath.Join(out, "prod.orders.crt"), filepath.Join(out, "prod.orders.key"))
-		if err != nil || !slices.Equal(pair.Certificate[0], leaf(t, want).Raw) {
-			t.Errorf("the files hold something else (%v)", err)
-		}
-	}
-	check(first)
-	if err := again.ReplaceFiles(out, "prod/orders"); err != nil {
-		t.Fatal(err)
-	}
-	check(again)
-	entries, err := os.ReadDir(out)
-	if err != nil || len(entries) != 3 {
-		t.Errorf("the directory holds %v, %v", entries, err)
 	}
 }
 
@@ -331,6 +299,13 @@ func TestAnUnfinishedRecordIsDropped(t *testing.T) {
 	if err != nil || len(list) != 2 || list[0].Name != "orders" || list[1].Name != "billing" {
 		t.Errorf("the records hold %+v, %v", list, err)
 	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil { // somebody restores a backup
+		t.Fatal(err)
+	}
+	if _, err := authority.Issue(ca.Request{Name: "reports"}); err == nil || !strings.Contains(err.Error(), "shorter than it was") {
+		t.Errorf("records were written behind a hole (%v)", err)
+	}
+	issue(t, open(t, dir), ca.Request{Name: "reports"})
 	if err := os.WriteFile(path, append([]byte("{}\n"), whole...), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -6,24 +6,33 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
-// ClientTLS returns the configuration of a client that is the service name itself,
-// with certificates that the CA issues to it as they are needed: for the process
-// that holds the CA's directory anyway. Chain and host name of servers are verified.
-func (c *CA) ClientTLS(name string) (*tls.Config, error) {
-	bundle, err := c.Bundle()
+// NATS returns the option that connects to NATS as the service name, with
+// certificates that the CA issues to it as they are needed: for the process that
+// holds the CA's directory anyway. The server's certificate must name the host of the
+// URL and lead to the roots that the CA trusts at that moment.
+func (c *CA) NATS(name string) nats.Option {
+	own := &ownCertificate{ca: c, name: name}
+	return func(o *nats.Options) error {
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS13}
+		return nats.ClientTLSConfig(own.get, c.pool)(o)
+	}
+}
+
+// pool is the bundle of the moment: a rotation may have changed it.
+func (c *CA) pool() (*x509.CertPool, error) {
+	info, err := c.Info()
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()}
-	config.RootCAs.AppendCertsFromPEM(bundle)
-	own := &ownCertificate{ca: c, name: name}
-	if _, err := own.get(nil); err != nil {
-		return nil, err
+	roots := x509.NewCertPool()
+	for _, cert := range info.Roots {
+		roots.AddCert(cert)
 	}
-	config.GetClientCertificate = own.get
-	return config, nil
+	return roots, nil
 }
 
 // ownCertificate is one certificate at a time.
@@ -32,25 +41,37 @@ type ownCertificate struct {
 	name string
 
 	mu      sync.Mutex
-	current *tls.Certificate // guarded by mu
-	until   time.Time        // guarded by mu: when to have the next one
+	current tls.Certificate // guarded by mu
+	until   time.Time       // guarded by mu: when to have the next one
 }
 
-func (o *ownCertificate) get(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+// get returns the certificate to connect with. While no next one can be issued, the
+// present one serves to its end.
+func (o *ownCertificate) get() (tls.Certificate, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	if o.current != nil && now.Before(o.until) {
+	if now.Before(o.until) {
 		return o.current, nil
 	}
+	next, err := o.issue()
+	switch {
+	case err == nil:
+		o.current, o.until = next, now.Add(next.Leaf.NotAfter.Sub(now)*2/3)
+	case o.current.Leaf == nil || now.After(o.current.Leaf.NotAfter):
+		return tls.Certificate{}, err
+	}
+	return o.current, nil
+}
+
+func (o *ownCertificate) issue() (tls.Certificate, error) {
 	issued, err := o.ca.Issue(Request{Name: o.name})
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
 	pair, err := tls.X509KeyPair(issued.Chain, issued.Key)
 	if err != nil {
-		return nil, fmt.Errorf("reading an own certificate: %w", err)
+		return tls.Certificate{}, fmt.Errorf("reading an own certificate: %w", err)
 	}
-	o.current, o.until = &pair, now.Add(issued.Record.NotAfter.Sub(now)*2/3)
-	return o.current, nil
+	return pair, nil
 }

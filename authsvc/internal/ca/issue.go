@@ -1,15 +1,13 @@
 package ca
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,6 +17,8 @@ import (
 // DefaultLifetime is how long a certificate lives that asks for nothing else.
 const DefaultLifetime = 24 * time.Hour
 
+const minLifetime = time.Minute
+
 // Request asks for a certificate.
 type Request struct {
 	// Name is the service's name: the path of its SPIFFE ID, one or more segments
@@ -27,6 +27,9 @@ type Request struct {
 	// Hosts makes it the certificate of a server with these host names or IP
 	// addresses, instead of one with a SPIFFE ID.
 	Hosts []string
+	// Peer makes one with Hosts good for a client as well, whom only other servers
+	// with such certificates accept: for the routes of a NATS cluster.
+	Peer bool
 	// Lifetime is 1 minute to events.MaxCertificateLifetime; 0 means DefaultLifetime.
 	// A certificate ends with its issuer, however.
 	Lifetime time.Duration
@@ -84,7 +87,7 @@ func (c *CA) issue(s *state, r Request) (*Issued, error) {
 	}
 	out.Chain = events.EncodeCertificates(append([]*x509.Certificate{cert}, s.issuer.chain()...)...)
 	out.Record = Record{
-		Serial: cert.SerialNumber.Text(16), ID: events.CertificateID(cert), Name: r.Name, Hosts: r.Hosts,
+		Serial: cert.SerialNumber.Text(16), ID: events.CertificateID(cert), Name: r.Name, Hosts: r.Hosts, Peer: r.Peer,
 		NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Renews: r.renews,
 	}
 	if c.records.byID[out.Record.ID] != nil {
@@ -99,12 +102,12 @@ func (r Request) template(trustDomain string) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	lifetime := r.Lifetime
-	if lifetime == 0 {
-		lifetime = DefaultLifetime
+	lifetime := cmp.Or(r.Lifetime, DefaultLifetime)
+	if err := checkLifetime(lifetime); err != nil {
+		return nil, err
 	}
-	if lifetime < time.Minute || lifetime > events.MaxCertificateLifetime {
-		return nil, fmt.Errorf("a certificate lives for 1 minute to %v, not %v", events.MaxCertificateLifetime, lifetime)
+	if r.Peer && len(r.Hosts) == 0 {
+		return nil, errors.New("a peer is a server, and needs host names")
 	}
 	serial, err := newSerial()
 	if err != nil {
@@ -125,8 +128,17 @@ func (r Request) template(trustDomain string) (*x509.Certificate, error) {
 		t.URIs = []*url.URL{u}
 		return t, nil
 	}
-	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	if !r.Peer {
+		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	}
 	return t, addHosts(t, r.Hosts)
+}
+
+func checkLifetime(lifetime time.Duration) error {
+	if lifetime < minLifetime || lifetime > events.MaxCertificateLifetime {
+		return fmt.Errorf("a certificate lives for 1 minute to %v, not %v", events.MaxCertificateLifetime, lifetime)
+	}
+	return nil
 }
 
 func addHosts(t *x509.Certificate, hosts []string) error {
@@ -161,45 +173,4 @@ func isHostName(name string) bool {
 		}
 	}
 	return true
-}
-
-// FileName is the name of a service as part of a file's name: its slashes are dots.
-func FileName(name string) string { return strings.ReplaceAll(name, "/", ".") }
-
-// CheckFiles refuses where WriteFiles would: for whoever is about to issue.
-func CheckFiles(dir, name string) error {
-	for _, ending := range []string{".key", ".crt"} {
-		path := filepath.Join(dir, FileName(name)+ending)
-		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("%s: %w: it is not overwritten", path, fs.ErrExist)
-		}
-	}
-	return nil
-}
-
-// WriteFiles writes NAME.crt, NAME.key and ca.crt to a directory, which is created
-// if it is missing. It refuses to overwrite the first two.
-func (i *Issued) WriteFiles(dir, name string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("creating the directory: %w", err)
-	}
-	base := filepath.Join(dir, FileName(name))
-	if err := createFile(base+".key", i.Key); err != nil {
-		return err
-	}
-	if err := createFile(base+".crt", i.Chain); err != nil {
-		return errors.Join(err, os.Remove(base+".key"))
-	}
-	return writeFile(filepath.Join(dir, "ca.crt"), i.Bundle)
-}
-
-// ReplaceFiles writes the files over those of the predecessor. Whoever reads them at
-// that moment may find the new key with the old certificate, and must read again.
-func (i *Issued) ReplaceFiles(dir, name string) error {
-	base := filepath.Join(dir, FileName(name))
-	return errors.Join(
-		writeFile(filepath.Join(dir, "ca.crt"), i.Bundle),
-		writeFile(base+".key", i.Key),
-		writeFile(base+".crt", i.Chain),
-	)
 }

@@ -3,6 +3,8 @@ package ca
 import (
 	"bufio"
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/authbus/authbus/events"
 )
 
 // Record is a certificate that was issued.
@@ -22,7 +26,9 @@ type Record struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 	// Hosts are the host names of a server's certificate, which has no SPIFFE ID.
-	Hosts     []string  `json:"hosts,omitempty"`
+	Hosts []string `json:"hosts,omitempty"`
+	// Peer says that such a server is a client as well.
+	Peer      bool      `json:"peer,omitempty"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 	// Renews is the ID of the certificate that this one was given for.
@@ -76,6 +82,10 @@ func (r *records) catchUp() error {
 		return fmt.Errorf("reading the records: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // only read from
+	if info, err := f.Stat(); err != nil || info.Size() < r.offset {
+		// To write at the offset would tear a hole into it.
+		return errors.Join(err, fmt.Errorf("reading the records: %s is shorter than it was: start again if that is right", r.path))
+	}
 	if _, err := f.Seek(r.offset, io.SeekStart); err != nil {
 		return fmt.Errorf("reading the records: %w", err)
 	}
@@ -113,6 +123,15 @@ func (r *records) take(text []byte) error {
 		return fmt.Errorf("event %q is not known", l.Event)
 	}
 	return nil
+}
+
+// knows reports whether the key has been certified.
+func (r *records) knows(key *ecdsa.PublicKey) (bool, error) {
+	spki, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return false, fmt.Errorf("encoding a public key: %w", err)
+	}
+	return r.byID[events.CertificateID(&x509.Certificate{RawSubjectPublicKeyInfo: spki})] != nil, nil
 }
 
 // add appends lines and returns when they are on disk.

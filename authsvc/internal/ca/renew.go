@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -18,7 +19,8 @@ import (
 const (
 	// renewWindow is how far a request's time may be from ours.
 	renewWindow = 5 * time.Minute
-	// A service may renew a few times in a row, then once a minute.
+	// A service may renew a few times in a row, then once a minute, or four times in
+	// a shorter lifetime.
 	renewBurst = 5
 	renewEvery = time.Minute
 	// maxLimits bounds the services whose rate is remembered at once.
@@ -35,6 +37,7 @@ var (
 	errRevoked     = &refusal{events.CodeForbidden, "the certificate is revoked"}
 	errTime        = &refusal{events.CodeBadRequest, "the request's time is more than 5 minutes from the CA's clock"}
 	errTooMany     = &refusal{events.CodeOverloaded, "this service renews too often: ask again in a minute"}
+	errKeyAgain    = &refusal{events.CodeForbidden, errKeyKnown.Error()}
 	errOverloaded  = &refusal{events.CodeOverloaded, "too many requests at once: ask again later"}
 	errUnavailable = &refusal{events.CodeUnavailable, "the CA cannot answer now"}
 	errUndecided   = &refusal{events.CodeUnavailable, "the CA cannot tell now whether the certificate is revoked"}
@@ -48,6 +51,12 @@ type decider struct {
 
 	mu     sync.Mutex
 	limits map[string]*rate.Limiter // guarded by mu
+}
+
+func newDecider(ca *CA, revoked func(id string) error, lifetime time.Duration) *decider {
+	return &decider{
+		ca: ca, revoked: revoked, lifetime: cmp.Or(lifetime, DefaultLifetime), limits: map[string]*rate.Limiter{},
+	}
 }
 
 // answer returns the payload of the reply and its signature's headers. The error
@@ -64,26 +73,11 @@ func (d *decider) answer(payload []byte) ([]byte, nats.Header, *Record, error) {
 	if err != nil {
 		return nil, nil, nil, &refusal{events.CodeBadRequest, err.Error()}
 	}
-	if err := d.checkRevoked(events.CertificateID(asked.Leaf)); err != nil {
-		return nil, nil, nil, err
-	}
 	var reply []byte
 	var header nats.Header
 	var record *Record
 	err = d.ca.locked(func(s *state) error {
-		former, name, err := d.ca.holder(s, asked)
-		if err != nil {
-			return err
-		}
-		if !d.allowed(name) {
-			return errTooMany
-		}
-		issued, err := d.ca.issue(s, Request{
-			Name: name, Lifetime: d.lifetime, key: asked.Key, renews: events.CertificateID(asked.Leaf),
-		})
-		if errors.Is(err, errKeyKnown) {
-			return &refusal{events.CodeForbidden, err.Error()}
-		}
+		former, issued, err := d.issue(s, asked)
 		if err != nil {
 			return err
 		}
@@ -100,20 +94,52 @@ func (d *decider) answer(payload []byte) ([]byte, nats.Header, *Record, error) {
 	return reply, header, record, err
 }
 
-// checkRevoked asks the revocation log, as far as it is known here.
-func (d *decider) checkRevoked(id string) error {
-	switch err := d.revoked(id); {
-	case err == nil:
-		return nil
-	case errors.Is(err, verifier.ErrRevoked):
-		return errRevoked
+// issue issues the successor, and returns the issuer of the predecessor as well.
+func (d *decider) issue(s *state, asked events.CARenewal) (*issuer, *Issued, error) {
+	former, record, err := d.ca.holder(s, asked)
+	if err != nil {
+		return nil, nil, err
 	}
-	return errUndecided
+	if err := d.checkRevoked(record); err != nil {
+		return nil, nil, err
+	}
+	// A request that is sent once more must not use up what its sender may ask for.
+	switch known, err := d.ca.records.knows(asked.Key); {
+	case err != nil:
+		return nil, nil, err
+	case known:
+		return nil, nil, errKeyAgain
+	}
+	if !d.allowed(record.Name) {
+		return nil, nil, errTooMany
+	}
+	issued, err := d.ca.issue(s, Request{
+		Name: record.Name, Lifetime: d.lifetime, key: asked.Key, renews: record.ID,
+	})
+	return former, issued, err
 }
 
-// holder returns the name of the service whose valid certificate the request shows,
-// and the issuer of that certificate.
-func (c *CA) holder(s *state, asked events.CARenewal) (*issuer, string, error) {
+// checkRevoked fails where the certificate or one that it succeeds, from renewal to
+// renewal, is revoked: in the records, or in the log as far as it is known here. The
+// log forgets those that have expired.
+func (d *decider) checkRevoked(r *Record) error {
+	for ; r != nil; r = d.ca.records.byID[r.Renews] {
+		if !r.RevokedAt.IsZero() {
+			return errRevoked
+		}
+		switch err := d.revoked(r.ID); {
+		case errors.Is(err, verifier.ErrRevoked):
+			return errRevoked
+		case err != nil:
+			return errUndecided
+		}
+	}
+	return nil
+}
+
+// holder returns the record of the valid certificate that the request shows, and its
+// issuer.
+func (c *CA) holder(s *state, asked events.CARenewal) (*issuer, *Record, error) {
 	options := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(),
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -126,24 +152,21 @@ func (c *CA) holder(s *state, asked events.CARenewal) (*issuer, string, error) {
 	}
 	chains, err := asked.Leaf.Verify(options)
 	if err != nil {
-		return nil, "", errNotOurs
+		return nil, nil, errNotOurs
 	}
 	id, err := events.CertificateSPIFFEID(asked.Leaf)
 	if err != nil {
-		return nil, "", errNotOurs
+		return nil, nil, errNotOurs
 	}
 	trustDomain, name, err := events.ParseSPIFFEID(id)
 	record := c.records.byID[events.CertificateID(asked.Leaf)]
 	// What is not in the records was made with a stolen key of an intermediate.
 	if err != nil || trustDomain != s.trustDomain || record == nil || record.Name != name ||
 		record.Serial != asked.Leaf.SerialNumber.Text(16) {
-		return nil, "", errNotOurs
-	}
-	if !record.RevokedAt.IsZero() {
-		return nil, "", errRevoked
+		return nil, nil, errNotOurs
 	}
 	former, err := c.issuerOf(s, chains[0][1])
-	return former, name, err
+	return former, record, err
 }
 
 // allowed counts one renewal of a service.
@@ -155,7 +178,7 @@ func (d *decider) allowed(name string) bool {
 		if len(d.limits) >= maxLimits {
 			d.forget()
 		}
-		limit = rate.NewLimiter(rate.Every(renewEvery), renewBurst)
+		limit = rate.NewLimiter(rate.Every(min(renewEvery, d.lifetime/4)), renewBurst)
 		d.limits[name] = limit
 	}
 	return limit.Allow()

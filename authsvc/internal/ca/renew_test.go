@@ -16,8 +16,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/verifier"
 )
@@ -42,9 +40,7 @@ func newRenewing(t *testing.T) *renewing {
 		t.Fatal(err)
 	}
 	r := &renewing{dir: dir, revoked: map[string]error{}}
-	r.decider = &decider{
-		ca: authority, revoked: func(id string) error { return r.revoked[id] }, limits: map[string]*rate.Limiter{},
-	}
+	r.decider = newDecider(authority, func(id string) error { return r.revoked[id] }, 0)
 	r.chain, r.key = r.issue(t, Request{Name: "orders"})
 	return r
 }
@@ -199,6 +195,17 @@ func TestAttacksOnRenewal(t *testing.T) {
 			_, err := r.ca.Revoke("orders", "key copied")
 			must(t, err)
 		}, denied},
+		{"the successor of one that is revoked on the bus", func(t *testing.T, r *renewing, req *events.CARenewRequest) {
+			first := events.CertificateID(r.chain[0])
+			for range 2 {
+				honest, key := r.request(t)
+				_, cert := r.ask(t, honest)
+				r.chain, r.key = append([]*x509.Certificate{cert}, r.chain[1:]...), key
+			}
+			again, _ := r.request(t)
+			*req = *again
+			r.revoked[first] = &verifier.Error{Err: verifier.ErrRevoked}
+		}, denied},
 		{"nobody can tell whether it is revoked", func(_ *testing.T, r *renewing, _ *events.CARenewRequest) {
 			r.revoked[events.CertificateID(r.chain[0])] = &verifier.Error{Err: verifier.ErrUnavailable}
 		}, undecided},
@@ -314,6 +321,77 @@ func TestRenewalHasARateForEachService(t *testing.T) {
 			t.Errorf("a minute later: %s", code)
 		}
 	})
+}
+
+// TestAReplayCostsNothing: whoever has heard a request must not be able to use up
+// what its sender may ask for.
+func TestAReplayCostsNothing(t *testing.T) {
+	r := newRenewing(t)
+	heard, _ := r.request(t)
+	for range 3 * renewBurst {
+		r.ask(t, heard)
+	}
+	req, _ := r.request(t)
+	if code, _ := r.ask(t, req); code != "" {
+		t.Errorf("the service is refused with %s", code)
+	}
+}
+
+// TestShortLifetimesAreRenewedInTime: the rate follows them.
+func TestShortLifetimesAreRenewedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRenewing(t)
+		r.decider = newDecider(r.ca, r.decider.revoked, minLifetime)
+		for n := range 50 {
+			req, key := r.request(t)
+			code, cert := r.ask(t, req)
+			if code != "" {
+				t.Fatalf("renewal %d: %s", n+1, code)
+			}
+			r.chain, r.key = append([]*x509.Certificate{cert}, r.chain[1:]...), key
+			time.Sleep(minLifetime / 2)
+		}
+	})
+}
+
+// TestAnExpiredCertificateIsRevokedWithTheRest, because a connection to NATS that was
+// made with it may be alive.
+func TestAnExpiredCertificateIsRevokedWithTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRenewing(t)
+		time.Sleep(20 * time.Hour)
+		req, _ := r.request(t)
+		_, second := r.ask(t, req)
+		time.Sleep(5 * time.Hour)
+		revoked, err := r.ca.Revoke("orders", "key copied")
+		if err != nil || len(revoked) != 2 || revoked[0].ID != events.CertificateID(r.chain[0]) || revoked[1].ID != events.CertificateID(second) {
+			t.Errorf("revoked: %+v, %v", revoked, err)
+		}
+		time.Sleep(lingering)
+		if revoked, err := r.ca.Revoke("orders", "again"); err != nil || len(revoked) != 1 {
+			t.Errorf("when no connection of the first can be left: %+v, %v", revoked, err)
+		}
+	})
+}
+
+func TestRenewalByTheOperatorKeepsWhatItWas(t *testing.T) {
+	r := newRenewing(t)
+	r.issue(t, Request{Name: "nats", Hosts: []string{"nats.example"}, Peer: true, Lifetime: 100 * time.Hour})
+	for lifetime, want := range map[time.Duration]time.Duration{0: 100 * time.Hour, 2 * time.Hour: 2 * time.Hour} {
+		issued, err := r.ca.Renew("nats", lifetime)
+		must(t, err)
+		if left := time.Until(issued.Record.NotAfter); left > want || left < want-time.Minute {
+			t.Errorf("it lives for %v, want %v", left, want)
+		}
+		if !issued.Record.Peer || len(issued.Record.Hosts) != 1 {
+			t.Errorf("it is %+v", issued.Record)
+		}
+	}
+	issued, err := r.ca.Renew("nats", 0) // the one before lives for two hours only
+	must(t, err)
+	if left := time.Until(issued.Record.NotAfter); left < 23*time.Hour {
+		t.Errorf("it lives for %v", left)
+	}
 }
 
 // TestRevocationReachesTheSuccessors: a thief has renewed with the stolen key.

@@ -48,6 +48,7 @@ type Renewer struct {
 	decider *decider
 	log     *slog.Logger
 	often   *rate.Sometimes // bounds what refused requests can make us log
+	ending  *rate.Sometimes // says once a day that the CA will end
 
 	service micro.Service
 	waiting chan renewal
@@ -67,12 +68,18 @@ func StartRenewer(cfg RenewerConfig) (*Renewer, error) {
 	if cfg.CA == nil || cfg.Conn == nil || cfg.Revoked == nil {
 		return nil, errors.New("starting the renewer: CA, Conn and Revoked are required")
 	}
+	if cfg.Lifetime != 0 {
+		if err := checkLifetime(cfg.Lifetime); err != nil {
+			return nil, fmt.Errorf("starting the renewer: Lifetime: %w", err)
+		}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
 	r := &Renewer{
 		nc: cfg.Conn, log: cfg.Log, often: &rate.Sometimes{First: 3, Interval: 10 * time.Second},
-		decider: &decider{ca: cfg.CA, revoked: cfg.Revoked, lifetime: cfg.Lifetime, limits: map[string]*rate.Limiter{}},
+		ending:  &rate.Sometimes{First: 1, Interval: 24 * time.Hour},
+		decider: newDecider(cfg.CA, cfg.Revoked, cfg.Lifetime),
 		waiting: make(chan renewal, maxWaiting), quit: make(chan struct{}),
 	}
 	for range renewWorkers {
@@ -89,7 +96,19 @@ func StartRenewer(cfg RenewerConfig) (*Renewer, error) {
 		r.Close()
 		return nil, fmt.Errorf("starting the renewer: %w", err)
 	}
+	r.warn()
 	return r, nil
+}
+
+// warn says in time that the CA will end: nobody looks at it while it works.
+func (r *Renewer) warn() {
+	r.ending.Do(func() {
+		info, err := r.decider.ca.Info()
+		if err == nil && info.EndsSoon(time.Now()) {
+			r.log.Error("the intermediate or the root ends soon, and with it every certificate: run authsvc ca rotate",
+				"intermediate_not_after", info.Issuer.NotAfter, "root_not_after", info.Roots[0].NotAfter)
+		}
+	})
 }
 
 // take queues a request. The connection's own goroutine must not wait for a lock.
@@ -129,6 +148,7 @@ func (r *Renewer) handle(req renewal) {
 	r.log.Info("certificate renewed", "name", record.Name, "serial", record.Serial, "id", record.ID,
 		"renews", record.Renews, "not_after", record.NotAfter)
 	r.publish(&nats.Msg{Subject: req.reply, Header: header, Data: payload})
+	r.warn()
 }
 
 // refuse answers with the error headers of NATS micro services. Only a refusal is

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +155,42 @@ func TestAFalseCAIsNotBelieved(t *testing.T) {
 		must(t, nc.Flush())
 		if next, err := events.RenewCertificate(t.Context(), b.Connect(t), mine); !errors.Is(err, events.ErrForgedReply) {
 			t.Errorf("%s: %v, %v", name, next, err)
+		}
+	}
+}
+
+func TestImpossibleRenewersAreRefused(t *testing.T) {
+	authority, _ := newCA(t)
+	good := ca.RenewerConfig{CA: authority, Conn: eventstest.NewBroker(t).Connect(t), Revoked: func(string) error { return nil }}
+	for name, spoil := range map[string]func(*ca.RenewerConfig){
+		"no CA":            func(c *ca.RenewerConfig) { c.CA = nil },
+		"no connection":    func(c *ca.RenewerConfig) { c.Conn = nil },
+		"no revocations":   func(c *ca.RenewerConfig) { c.Revoked = nil },
+		"hardly any life":  func(c *ca.RenewerConfig) { c.Lifetime = time.Second },
+		"a negative life":  func(c *ca.RenewerConfig) { c.Lifetime = -time.Hour },
+		"too long a life":  func(c *ca.RenewerConfig) { c.Lifetime = events.MaxCertificateLifetime + time.Second },
+		"a life of 5 days": nil,
+	} {
+		config := good
+		if spoil == nil {
+			config.Lifetime = 5 * 24 * time.Hour
+		} else {
+			spoil(&config)
+		}
+		r, err := ca.StartRenewer(config)
+		if (err == nil) != (spoil == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			r.Close()
+		}
+	}
+	for want, config := range map[string]ca.ServiceConfig{
+		"Name: ":     {CA: authority, NATSURL: "nats://127.0.0.1:1", Name: "c a", Issuer: "https://auth.example"},
+		"Lifetime: ": {CA: authority, NATSURL: "nats://127.0.0.1:1", Name: "ca", Issuer: "https://auth.example", Lifetime: time.Second},
+	} {
+		if _, err := ca.StartService(t.Context(), config); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want it to name %s", err, want)
 		}
 	}
 }

@@ -5,24 +5,31 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/authbus/authbus/events"
 )
 
-// ErrUnknown is returned where no live certificate is meant.
+// ErrUnknown is returned where no certificate is meant that matters still.
 var ErrUnknown = errors.New("no live certificate has this name, serial number or id")
 
-// Revoke notes that certificates are revoked: all live ones of a name, or the one
-// of a serial number or ID, and every live one that was renewed from any of them.
-// From then on the CA renews none of them. It returns them, those included that had
-// been noted before, because somebody must still tell the auth service: only its log
-// ends connections.
+// lingering is how long a connection to NATS may outlive the certificate that it was
+// made with: nats-server does not look at it again, and the auth service ends
+// connections that are older than any certificate.
+const lingering = events.MaxCertificateLifetime + time.Hour
+
+// Revoke notes that certificates are revoked: all of a name, or the one of a serial
+// number or ID, and every one that was renewed from any of them, but not those that
+// have expired so long ago that no connection is left of them. From then on the CA
+// renews none of them. It returns them, those included that had been noted before,
+// because somebody must still tell the auth service: only its log ends connections.
 func (c *CA) Revoke(target, reason string) ([]Record, error) {
 	var revoked []Record
 	err := c.locked(func(s *state) error {
 		now := time.Now()
 		var lines []line
-		var live []*Record
+		var meant []*Record
 		for _, r := range c.meant(s, target) {
-			if now.After(r.NotAfter) {
+			if now.After(r.NotAfter.Add(lingering)) {
 				continue
 			}
 			if r.RevokedAt.IsZero() {
@@ -31,15 +38,15 @@ func (c *CA) Revoke(target, reason string) ([]Record, error) {
 					RevokedAt: now.UTC().Truncate(time.Second), Reason: reason,
 				}})
 			}
-			live = append(live, r)
+			meant = append(meant, r)
 		}
-		if len(live) == 0 {
+		if len(meant) == 0 {
 			return ErrUnknown
 		}
 		if err := c.records.add(lines...); err != nil {
 			return err
 		}
-		for _, r := range live {
+		for _, r := range meant {
 			revoked = append(revoked, *r)
 		}
 		return nil
@@ -70,7 +77,8 @@ func (c *CA) meant(s *state, target string) []*Record {
 
 // Renew issues the successor of the latest certificate of a name, with its hosts and
 // a new key, on the operator's word: the old one may have expired. It refuses where
-// that one is revoked; then Issue is the word for a new beginning.
+// that one is revoked; then Issue is the word for a new beginning. A lifetime of 0
+// means DefaultLifetime, or that of the predecessor where it was longer.
 func (c *CA) Renew(name string, lifetime time.Duration) (*Issued, error) {
 	var issued *Issued
 	err := c.locked(func(s *state) (err error) {
@@ -86,7 +94,10 @@ func (c *CA) Renew(name string, lifetime time.Duration) (*Issued, error) {
 		case !last.RevokedAt.IsZero():
 			return errors.New("its latest is revoked: issue a new one")
 		}
-		issued, err = c.issue(s, Request{Name: name, Hosts: last.Hosts, Lifetime: lifetime, renews: last.ID})
+		if lifetime == 0 {
+			lifetime = max(DefaultLifetime, last.NotAfter.Sub(last.NotBefore)-backdated)
+		}
+		issued, err = c.issue(s, Request{Name: name, Hosts: last.Hosts, Peer: last.Peer, Lifetime: lifetime, renews: last.ID})
 		return err
 	})
 	if err != nil {

@@ -82,7 +82,7 @@ var ErrTooEarly = errors.New("certificates that depend on the old root are alive
 // records show a live certificate from before the rotation.
 func (c *CA) DropOldRoots() error {
 	err := c.locked(func(s *state) error {
-		if len(s.roots) == 1 {
+		if len(s.roots) == 1 && len(s.issuer.above) == 0 {
 			return nil
 		}
 		now := time.Now()
@@ -126,13 +126,14 @@ func (c *CA) root(s *state, path string) (*issuer, error) {
 	return &issuer{key: key, cert: s.roots[0]}, nil
 }
 
-// replaceIssuer keeps the present issuer for the renewals of its certificates.
+// replaceIssuer keeps the present issuer for the renewals of its certificates. Its
+// last step is the one that counts.
 func (c *CA) replaceIssuer(s *state, next *issuer) error {
+	if err := dropExpired(c.dir, time.Now()); err != nil {
+		return err
+	}
 	if err := s.issuer.retire(c.dir); err != nil {
 		return err
 	}
-	if err := next.save(c.dir); err != nil {
-		return err
-	}
-	return dropExpired(c.dir, time.Now())
+	return next.save(c.dir)
 }

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/verifier"
 )
 
@@ -41,16 +43,15 @@ type Service struct {
 // StartService returns once it knows all revocations, and answers. ctx bounds only
 // the start.
 func StartService(ctx context.Context, c ServiceConfig) (*Service, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
 	target := bus.Target{URL: c.NATSURL, Credentials: c.Credentials}
 	if strings.Contains(c.NATSURL, "tls://") {
-		config, err := c.CA.ClientTLS(c.Name)
-		if err != nil {
-			return nil, err
-		}
-		target.Options = []nats.Option{nats.Secure(config)}
+		target.Options = []nats.Option{c.CA.NATS(c.Name)}
 	}
 	s := &Service{}
 	var err error
@@ -70,6 +71,20 @@ func StartService(ctx context.Context, c ServiceConfig) (*Service, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// check names the field that cannot be right. The issuer is the verifier's to check.
+func (c *ServiceConfig) check() error {
+	if err := events.CheckServiceName(c.Name); err != nil {
+		return fmt.Errorf("starting the CA's service: Name: %w", err)
+	}
+	if c.Lifetime == 0 {
+		return nil
+	}
+	if err := checkLifetime(c.Lifetime); err != nil {
+		return fmt.Errorf("starting the CA's service: Lifetime: %w", err)
+	}
+	return nil
 }
 
 // Close ends the service, and waits for what is being answered.

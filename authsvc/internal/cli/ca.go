@@ -53,6 +53,7 @@ type caIssueCmd struct {
 	Name     string        `arg:"" help:"The service's name, the path of its SPIFFE ID."`
 	Out      string        `help:"Directory for NAME.crt, NAME.key and ca.crt." required:"" type:"path" placeholder:"DIR"`
 	Host     []string      `help:"Host name or IP address of a server that stock clients reach; it gets no SPIFFE ID then. May be repeated." placeholder:"HOST"`
+	Peer     bool          `help:"With --host: good for a client as well, as the routes of a NATS cluster need it."`
 	Lifetime time.Duration `help:"How long it lives, at most 144h." default:"24h"`
 }
 
@@ -64,7 +65,7 @@ func (cmd *caIssueCmd) Run(t *terminal, dir caDir) error {
 	if err := ca.CheckFiles(cmd.Out, cmd.Name); err != nil {
 		return err
 	}
-	issued, err := authority.Issue(ca.Request{Name: cmd.Name, Hosts: cmd.Host, Lifetime: cmd.Lifetime})
+	issued, err := authority.Issue(ca.Request{Name: cmd.Name, Hosts: cmd.Host, Peer: cmd.Peer, Lifetime: cmd.Lifetime})
 	if err != nil {
 		return err
 	}
@@ -81,12 +82,15 @@ func (t *terminal) issued(i *ca.Issued) error {
 type caRenewCmd struct {
 	Name     string        `arg:"" help:"The service's name."`
 	Out      string        `help:"Directory of its files, which are replaced." required:"" type:"path" placeholder:"DIR"`
-	Lifetime time.Duration `help:"How long it lives, at most 144h." default:"24h"`
+	Lifetime time.Duration `help:"How long it lives, at most 144h. Default: as long as the one before, and 24h at least."`
 }
 
 func (cmd *caRenewCmd) Run(t *terminal, dir caDir) error {
 	authority, err := dir.open()
 	if err != nil {
+		return err
+	}
+	if err := authority.CheckReplace(cmd.Out, cmd.Name); err != nil {
 		return err
 	}
 	issued, err := authority.Renew(cmd.Name, cmd.Lifetime)
@@ -112,24 +116,14 @@ func (cmd *caRevokeCmd) Run(ctx context.Context, t *terminal, dir caDir, r *remo
 	if err != nil {
 		return err
 	}
-	c, err := r.loggedIn()
-	if err != nil {
-		return err
-	}
 	records, err := authority.Revoke(cmd.Target, cmd.Reason)
 	if err != nil {
 		return err
 	}
-	done := make([]wire.Revoked, 0, len(records))
-	for _, record := range records {
-		revoked, err := c.Revoke(ctx, wire.RevokeRequest{
-			Scope: string(events.ScopeCert), ID: record.ID, Reason: cmd.Reason, NotAfter: record.NotAfter,
-		})
-		if err != nil {
-			return fmt.Errorf("%d of %d certificates are revoked; none of them is renewed any more, but run this again: %w",
-				len(done), len(records), err)
-		}
-		done = append(done, revoked)
+	done, err := cmd.tell(ctx, r, records)
+	if err != nil {
+		return fmt.Errorf("%d of %d certificates are revoked; none of them is renewed any more, but run this again: %w",
+			len(done), len(records), err)
 	}
 	return t.show(done, func() error {
 		for i, record := range records {
@@ -139,6 +133,31 @@ func (cmd *caRevokeCmd) Run(ctx context.Context, t *terminal, dir caDir, r *remo
 		}
 		return nil
 	})
+}
+
+// tell has the auth service end what runs on the certificates. A connection to NATS
+// may outlive its certificate, so each is revoked for a day at least: a broker that
+// cannot be reached now is caught up with.
+func (cmd *caRevokeCmd) tell(ctx context.Context, r *remote, records []ca.Record) ([]wire.Revoked, error) {
+	c, err := r.loggedIn()
+	if err != nil {
+		return nil, err
+	}
+	done := make([]wire.Revoked, 0, len(records))
+	for _, record := range records {
+		until := record.NotAfter
+		if day := time.Now().Add(24 * time.Hour); until.Before(day) {
+			until = day
+		}
+		revoked, err := c.Revoke(ctx, wire.RevokeRequest{
+			Scope: string(events.ScopeCert), ID: record.ID, Reason: cmd.Reason, NotAfter: until,
+		})
+		if err != nil {
+			return done, err
+		}
+		done = append(done, revoked)
+	}
+	return done, nil
 }
 
 type caShowCmd struct {
@@ -158,9 +177,6 @@ type caCert struct {
 	ID       string    `json:"id"`
 	NotAfter time.Time `json:"not_after"`
 }
-
-// renewSoon is how long before the end of root or intermediate show warns of it.
-const renewSoon = 30 * 24 * time.Hour
 
 func (cmd *caShowCmd) Run(t *terminal, dir caDir) error {
 	t.json = cmd.JSON
@@ -187,7 +203,7 @@ func (cmd *caShowCmd) Run(t *terminal, dir caDir) error {
 	for _, root := range info.Roots {
 		shown.Roots = append(shown.Roots, caCert{events.CertificateID(root), root.NotAfter})
 	}
-	if shown.Issuer.NotAfter.Before(now.Add(renewSoon)) || shown.Roots[0].NotAfter.Before(now.Add(renewSoon)) {
+	if info.EndsSoon(now) {
 		t.note("authsvc: warning: the intermediate or the root ends within 30 days: run authsvc ca rotate")
 	}
 	return t.show(shown, func() error { return t.certificates(shown) })

@@ -25,7 +25,12 @@ func (cmd *caServeCmd) Run(ctx context.Context, t *terminal, dir caDir) error {
 	if err != nil {
 		return err
 	}
-	log.Info("waiting for the revocations", "nats", cmd.NATSURL)
+	if path, there, err := authority.RootKey(); err != nil {
+		return err
+	} else if there {
+		log.Warn("the root's key lies beside the CA: whoever takes this machine takes it, too; keep it elsewhere", "file", path)
+	}
+	log.Info("waiting for the revocations") // from addresses that may hold a password
 	service, err := ca.StartService(ctx, ca.ServiceConfig{
 		CA: authority, NATSURL: cmd.NATSURL, Credentials: cmd.NATSCredentials, Name: cmd.Name, Issuer: cmd.Issuer,
 		Lifetime: cmd.Lifetime, Log: log,

@@ -1,0 +1,113 @@
+package ca
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/authbus/authbus/events"
+)
+
+// bundleName is the file of the roots beside each certificate.
+const bundleName = "ca.crt"
+
+// FileName is the name of a service as part of a file's name: its slashes are dots.
+func FileName(name string) string { return strings.ReplaceAll(name, "/", ".") }
+
+// files are the paths of a certificate, its key and the roots in a directory.
+func files(dir, name string) (cert, key, bundle string, err error) {
+	base := filepath.Join(dir, FileName(name))
+	cert, key, bundle = base+".crt", base+".key", filepath.Join(dir, bundleName)
+	if strings.EqualFold(filepath.Base(cert), bundleName) {
+		return "", "", "", fmt.Errorf("a certificate called %q cannot be written: %s holds the roots", name, bundleName)
+	}
+	return cert, key, bundle, nil
+}
+
+// CheckFiles refuses where WriteFiles would: for whoever is about to issue.
+func CheckFiles(dir, name string) error {
+	cert, key, _, err := files(dir, name)
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{key, cert} {
+		switch _, err := os.Lstat(path); {
+		case err == nil:
+			return fmt.Errorf("%s: %w: it is not overwritten", path, fs.ErrExist)
+		case !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("looking at the directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// CheckReplace refuses to replace what is not a certificate of the name, such as
+// nothing: for whoever is about to renew. Different names may have the same files.
+func (c *CA) CheckReplace(dir, name string) error {
+	path, _, _, err := files(dir, name)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the operator's own file
+	if err != nil {
+		return fmt.Errorf("there is no certificate to replace: %w", err)
+	}
+	certs, err := events.ParseCertificates(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w: it is not replaced", path, err)
+	}
+	return c.locked(func(*state) error {
+		if r := c.records.byID[events.CertificateID(certs[0])]; r == nil || r.Name != name {
+			return fmt.Errorf("%s is not a certificate of %q: it is not replaced", path, name)
+		}
+		return nil
+	})
+}
+
+// WriteFiles writes NAME.crt, NAME.key and ca.crt to a directory, which is created
+// if it is missing. It refuses to overwrite the first two.
+func (i *Issued) WriteFiles(dir, name string) error {
+	cert, key, bundle, err := files(dir, name)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating the directory: %w", err)
+	}
+	if err := createFile(key, i.Key); err != nil {
+		return err
+	}
+	if err := createFile(cert, i.Chain); err != nil {
+		return errors.Join(err, os.Remove(key))
+	}
+	return writeFile(bundle, i.Bundle)
+}
+
+// ReplaceFiles writes the files over those of the predecessor, the roots first, with
+// which the old certificate is good as well. Whoever reads them between the last two
+// steps finds the new key with the old certificate, and must read again. A crash
+// there is mended by the next ReplaceFiles, and by mtls.Open, for which the new
+// certificate lies ready beside its place.
+func (i *Issued) ReplaceFiles(dir, name string) error {
+	cert, key, bundle, err := files(dir, name)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(bundle, i.Bundle); err != nil {
+		return err
+	}
+	next := cert + ".new"
+	if err := writeFile(next, i.Chain); err != nil {
+		return err
+	}
+	if err := writeFile(key, i.Key); err != nil {
+		return err
+	}
+	if err := os.Rename(next, cert); err != nil {
+		return fmt.Errorf("writing %s: %w", cert, err)
+	}
+	return syncDir(dir)
+}
