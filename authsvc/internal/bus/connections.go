@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -29,6 +30,8 @@ type connection struct {
 	Address string `json:"ip"`
 	User    string `json:"authorized_user"`
 	Account string `json:"account"`
+	// Start is when it was made, by the broker's clock.
+	Start time.Time `json:"start"`
 	// Peers are the certificates of the TLS handshake, the client's own first.
 	Peers []struct {
 		ID string `json:"spki_sha256"`

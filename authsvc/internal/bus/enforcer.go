@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+
+	"github.com/authbus/authbus/events"
 )
 
 // EnforcerConfig configures an [Enforcer]. Conn and Revoked are required.
@@ -24,6 +27,9 @@ type EnforcerConfig struct {
 	Revoked func(ctx context.Context) ([]string, error)
 	// Every is how often Revoked is asked; 0 means 1 s, and 5 s is the most.
 	Every time.Duration
+	// MaxAge is how old a connection with a certificate may become; 0 means
+	// events.MaxCertificateLifetime: the certificate has expired then.
+	MaxAge time.Duration
 	// Log is where closed connections and failures go; nil means slog.Default().
 	Log *slog.Logger
 	// Metrics takes the counters; nil means none.
@@ -37,6 +43,9 @@ const (
 	// scanEvery is how often all connections are looked at while certificates are
 	// revoked, though nothing has changed: an event may have been lost.
 	scanEvery = 5 * time.Second
+	// ageEvery is how often all connections are looked at otherwise, for their age.
+	// It is less where MaxAge is small.
+	ageEvery = time.Minute
 	// maxConnects bounds the connects that wait to be looked at. Those beyond it
 	// are found by a scan.
 	maxConnects = 1024
@@ -50,6 +59,10 @@ const (
 // connections of all brokers when another certificate is revoked, and at each new
 // connection while any is.
 //
+// Nor does nats-server end a connection with its certificate, whose end it tells
+// nobody. So connections are closed that are older than any certificate becomes;
+// honest clients are back at once, with the one they have now.
+//
 // A connection ends within Every of the revocation's commit, or at once where
 // [Enforcer.Wake] is called; each broker that does not answer delays that by 3 s.
 // Whoever connects again is cut off again, after a few milliseconds in which it can do
@@ -61,6 +74,7 @@ type Enforcer struct {
 	brokers brokers
 	revoked func(ctx context.Context) ([]string, error)
 	every   time.Duration
+	maxAge  time.Duration
 	log     *slog.Logger
 	metrics *enforcerMetrics
 	often   *rate.Sometimes // bounds what failures can make us log
@@ -79,6 +93,7 @@ type Enforcer struct {
 	ids      map[string]bool // revoked
 	closings map[string]*closings
 	nextScan time.Time
+	nextAges time.Time
 	waiting  bool // a scan has begun and no broker has answered
 	reached  bool // the system account has answered on this connection
 }
@@ -91,9 +106,10 @@ func StartEnforcer(cfg EnforcerConfig) (*Enforcer, error) {
 	if cfg.Every < 0 || cfg.Every > maxEnforceEvery {
 		return nil, fmt.Errorf("starting the enforcer: Every must be at most %v", maxEnforceEvery)
 	}
-	if cfg.Every == 0 {
-		cfg.Every = defaultEnforceEvery
+	if cfg.MaxAge < 0 {
+		return nil, errors.New("starting the enforcer: MaxAge must not be negative")
 	}
+	cfg.Every, cfg.MaxAge = cmp.Or(cfg.Every, defaultEnforceEvery), cmp.Or(cfg.MaxAge, events.MaxCertificateLifetime)
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -102,7 +118,7 @@ func StartEnforcer(cfg EnforcerConfig) (*Enforcer, error) {
 		return nil, fmt.Errorf("starting the enforcer: %w", err)
 	}
 	e := &Enforcer{
-		brokers: brokers{cfg.Conn}, revoked: cfg.Revoked, every: cfg.Every, log: cfg.Log, metrics: metrics,
+		brokers: brokers{cfg.Conn}, revoked: cfg.Revoked, every: cfg.Every, maxAge: cfg.MaxAge, log: cfg.Log, metrics: metrics,
 		often: &rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		wake:  make(chan struct{}, 1), connects: make(chan connectEvent, maxConnects),
 		closings: make(map[string]*closings), inbox: cfg.Conn.NewInbox(), found: make(chan *nats.Msg, maxBrokers),
@@ -206,13 +222,13 @@ func (e *Enforcer) enforce() {
 		maps.DeleteFunc(e.closings, func(id string, _ *closings) bool { return !ids[id] })
 	}
 	now := time.Now()
-	if now.Before(e.nextScan) || len(e.ids) == 0 && e.reached {
+	if now.Before(e.nextScan) || len(e.ids) == 0 && e.reached && now.Before(e.nextAges) {
 		return
 	}
 	if e.waiting && !e.nextScan.IsZero() {
 		e.failed("looking for the brokers", errors.New("none has answered"))
 	}
-	e.nextScan, e.waiting = now.Add(scanEvery), true
+	e.nextScan, e.nextAges, e.waiting = now.Add(scanEvery), now.Add(min(ageEvery, e.maxAge/2)), true
 	if err := e.brokers.find(e.inbox); err != nil {
 		e.failed("looking for the brokers", err)
 	}
@@ -223,19 +239,19 @@ func (e *Enforcer) enforce() {
 func (e *Enforcer) checkBroker(msg *nats.Msg) {
 	e.waiting = false
 	broker, err := readBroker(msg)
-	revoked := make(map[uint64]connection)
-	if err == nil && len(e.ids) > 0 {
+	over := make(map[uint64]connection)
+	if err == nil {
 		err = e.brokers.pages(e.ctx, broker, func(c connection) {
-			if e.isRevoked(c) {
-				revoked[c.CID] = c
+			if e.isRevoked(c) || e.hasExpired(c) {
+				over[c.CID] = c
 			}
 		})
 	}
-	err = errors.Join(err, e.end(revoked))
+	err = errors.Join(err, e.end(over))
 	if e.reached = err == nil; err != nil {
 		e.failed("looking at the connections", err)
 	}
-	if err != nil || len(revoked) > 0 { // look again: what others end makes the list shorter, too
+	if err != nil || len(over) > 0 { // look again: what others end makes the list shorter, too
 		e.nextScan = time.Now()
 	}
 }
@@ -269,9 +285,14 @@ func (e *Enforcer) checkOne(event connectEvent) bool {
 
 func (e *Enforcer) isRevoked(c connection) bool { return len(c.Peers) > 0 && e.ids[c.Peers[0].ID] }
 
+// hasExpired reports whether the certificate of the connection certainly has.
+func (e *Enforcer) hasExpired(c connection) bool {
+	return len(c.Peers) > 0 && !c.Start.IsZero() && time.Since(c.Start) > e.maxAge
+}
+
 // end closes connections of one broker, as long as it answers.
-func (e *Enforcer) end(revoked map[uint64]connection) error {
-	for _, c := range revoked {
+func (e *Enforcer) end(over map[uint64]connection) error {
+	for _, c := range over {
 		if err := e.brokers.kick(e.ctx, c); err != nil {
 			return err
 		}
@@ -291,6 +312,11 @@ type closings struct {
 // back a hundred times a second.
 func (e *Enforcer) note(c connection) {
 	id := c.Peers[0].ID
+	if !e.isRevoked(c) {
+		e.log.Info("connection to NATS closed: its certificate has expired meanwhile",
+			"id", id, "user", c.User, "account", c.Account, "address", c.Address, "server", c.server)
+		return
+	}
 	of := e.closings[id]
 	if of == nil {
 		of = &closings{often: rate.Sometimes{First: 3, Interval: 10 * time.Second}}
@@ -326,7 +352,7 @@ type enforcerMetrics struct{ closed, failures prometheus.Counter }
 
 func newEnforcerMetrics(reg prometheus.Registerer) (*enforcerMetrics, error) {
 	m := &enforcerMetrics{
-		closed:   counter("bus_connections_closed_total", "Connections to NATS closed because their certificate is revoked."),
+		closed:   counter("bus_connections_closed_total", "Connections to NATS closed because their certificate is revoked or has expired."),
 		failures: counter("bus_enforcement_failures_total", "Times that revoked certificates could not be looked for on NATS."),
 	}
 	return m, register(reg, m.closed, m.failures)

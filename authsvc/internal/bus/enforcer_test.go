@@ -319,12 +319,39 @@ func awaitNumber[N any](t *testing.T, what string, number func() N, good func(N)
 	}
 }
 
+// TestAConnectionDoesNotOutliveEveryCertificate: the broker would keep it for ever.
+func TestAConnectionDoesNotOutliveEveryCertificate(t *testing.T) {
+	w := newTLSWorld(t)
+	nc, err := nats.Connect(w.server.ClientURL(), w.ca.NATS("authsvc"), nats.Timeout(5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewRegistry()
+	e, err := bus.StartEnforcer(bus.EnforcerConfig{
+		Conn: nc, Revoked: w.list, Every: 50 * time.Millisecond, MaxAge: 2 * time.Second, Log: slog.New(slog.DiscardHandler), Metrics: reg,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		e.Close()
+		nc.Close()
+	})
+	began := time.Now()
+	_, gone := w.service(t, w.issue(t, ca.Request{Name: "orders"}))
+	await(t, "the end of the connection", gone)
+	if lived := time.Since(began); lived < 1900*time.Millisecond {
+		t.Errorf("it lived for %v", lived)
+	}
+}
+
 func TestImpossibleEnforcersAreRefused(t *testing.T) {
 	w := newTLSWorld(t)
 	for name, cfg := range map[string]bus.EnforcerConfig{
 		"no connection":  {Revoked: w.list},
 		"no revocations": {Conn: &nats.Conn{}},
 		"too seldom":     {Conn: &nats.Conn{}, Revoked: w.list, Every: time.Minute},
+		"no age":         {Conn: &nats.Conn{}, Revoked: w.list, MaxAge: -time.Second},
 	} {
 		if _, err := bus.StartEnforcer(cfg); err == nil {
 			t.Errorf("%s: it started", name)
