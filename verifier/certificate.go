@@ -11,8 +11,9 @@ import (
 // another of the same key; id is its [events.CertificateID]. Otherwise the error is
 // an [*Error] that wraps [ErrRevoked], or [ErrUnavailable] where this verifier
 // cannot prove its freshness: the authority is not asked about certificates, so
-// Config.Stale changes nothing here. Chain, validity and name of the certificate
-// are the caller's to check.
+// Config.Stale changes nothing here; or [ErrInvalid] where id cannot be one, such as
+// another hash of the certificate. Chain, validity and name of the certificate are the
+// caller's to check.
 //
 // In Mode [Remote] the error is always ErrUnavailable: who follows no log knows of
 // no certificate.
@@ -22,6 +23,9 @@ func (v *Verifier) CheckCertificate(id string) error {
 	}
 	if v.stopped.Err() != nil {
 		return unavailable(ReasonClosed, "the verifier has been closed")
+	}
+	if !events.IsCertificateID(id) {
+		return &Error{Err: ErrInvalid, Reason: ReasonNoCertificate, Detail: "an id of a certificate is 64 lower-case hex digits"}
 	}
 	now := time.Now()
 	fresh := v.freshAt(now) // before the marks that it stands for
@@ -36,8 +40,8 @@ func (v *Verifier) CheckCertificate(id string) error {
 
 // WatchCertificate returns a context that ends when the certificate is revoked, for
 // a connection that was accepted with it: see [Verifier.CheckCertificate]. Its cause
-// ([context.Cause]) is then an [*Error] that wraps [ErrRevoked] or, some seconds
-// after this verifier could last prove its freshness, [ErrUnavailable]. It also ends
+// ([context.Cause]) is then an [*Error] that wraps [ErrRevoked] or, before the last proof
+// of freshness is older than Config.MaxStale, [ErrUnavailable]. It also ends
 // with ctx, and with cancel, which must be called. That the certificate expires does
 // not end it.
 func (v *Verifier) WatchCertificate(ctx context.Context, id string) (watched context.Context, cancel context.CancelFunc) {

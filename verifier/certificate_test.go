@@ -61,6 +61,22 @@ func TestCertificatesAreCheckedWithoutAsking(t *testing.T) {
 	})
 }
 
+// TestWhatIsNoIDIsNotGood: no record could ever name it.
+func TestWhatIsNoIDIsNotGood(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, v *Verifier, _ *memoryLog) {
+		for _, id := range []string{"", strings.ToUpper(goodCert), goodCert[:40], goodCert + "\n"} {
+			if err := v.CheckCertificate(id); !errors.Is(err, ErrInvalid) {
+				t.Errorf("%q: %v", id, err)
+			}
+			watched, cancel := v.WatchCertificate(t.Context(), id)
+			if cause := context.Cause(watched); !errors.Is(cause, ErrInvalid) {
+				t.Errorf("watching %q: %v", id, cause)
+			}
+			cancel()
+		}
+	})
+}
+
 // TestARevokedCertificateKillsNoToken, whatever its id is.
 func TestARevokedCertificateKillsNoToken(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, v *Verifier, log *memoryLog) {
@@ -93,9 +109,10 @@ func TestAWatchedCertificate(t *testing.T) {
 		{"everyone is logged out", func(_ *Verifier, log *memoryLog) { log.revoke(events.ScopeEveryone, "") }, nil},
 		{"a token of that id is revoked", func(_ *Verifier, log *memoryLog) { log.revoke(events.ScopeToken, goodCert) }, nil},
 		{"nobody can tell any longer", func(_ *Verifier, log *memoryLog) { log.set(true, true); time.Sleep(36 * time.Second) }, ErrUnavailable},
-		{"nobody can tell for a moment", func(_ *Verifier, log *memoryLog) {
+		{"nobody can tell when the bound is reached", func(_ *Verifier, log *memoryLog) { log.set(true, true); time.Sleep(30 * time.Second) }, ErrUnavailable},
+		{"nobody can tell for less than the bound", func(_ *Verifier, log *memoryLog) {
 			log.set(true, true)
-			time.Sleep(31 * time.Second)
+			time.Sleep(27 * time.Second)
 			log.set(false, false)
 			time.Sleep(time.Minute)
 		}, nil},

@@ -70,11 +70,14 @@ func (v *Verifier) inspect(w *watch) error {
 	return err
 }
 
-// guard looks at everything watched once a second. While freshness cannot be
-// proved, when no record may come to tell of a revocation, it judges it again,
-// and asks about one token at a time.
+// guardEvery is how often guard looks.
+func (v *Verifier) guardEvery() time.Duration { return min(answerLife, v.config.MaxStale/4) }
+
+// guard looks at everything watched once a second, or more often where MaxStale is
+// small. While freshness cannot be proved, when no record may come to tell of a
+// revocation, it judges it again, and asks about one token at a time.
 func (v *Verifier) guard(ctx context.Context) {
-	tick := time.NewTicker(answerLife)
+	tick := time.NewTicker(v.guardEvery())
 	defer tick.Stop()
 	for {
 		select {
@@ -95,11 +98,13 @@ func (v *Verifier) guard(ctx context.Context) {
 // machine sleeps, or that can no longer be decided about.
 func (v *Verifier) guardOne(w *watch) {
 	now := time.Now()
-	if w.token != nil {
-		if err := v.alive(w.token, now); err != nil {
-			w.end(asError(err))
-			return
-		}
+	if w.token == nil {
+		v.guardCertificate(w, now)
+		return
+	}
+	if err := v.alive(w.token, now); err != nil {
+		w.end(asError(err))
+		return
 	}
 	if v.freshAt(now) && !v.keys.mixed.Load() {
 		w.unanswered = 0
@@ -117,6 +122,20 @@ func (v *Verifier) guardOne(w *watch) {
 	if err != nil {
 		w.end(err)
 	}
+}
+
+// guardCertificate ends the watch of a certificate that will not be known to be good
+// until the next look. Nobody is asked about certificates, so there is no answer to
+// have patience for.
+func (v *Verifier) guardCertificate(w *watch, now time.Time) {
+	if v.freshAt(now.Add(v.guardEvery())) {
+		return
+	}
+	err := v.CheckCertificate(w.certificate)
+	if err == nil {
+		err = v.notFresh(now)
+	}
+	w.end(err)
 }
 
 // watches are the contexts to end, by what a revocation may name.

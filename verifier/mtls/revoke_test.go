@@ -66,6 +66,10 @@ func (h *house) serve(s *mtls.Source, allow ...string) (url string) {
 	h.must(err)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, _ := s.Peer(*r.TLS)
+		if r.Header.Get("Upgrade") != "" {
+			upgrade(w)
+			return
+		}
 		_, _ = w.Write([]byte("hello " + name + "\n"))
 		_ = http.NewResponseController(w).Flush()
 		if r.URL.Path == "/stream" {
@@ -76,6 +80,18 @@ func (h *house) serve(s *mtls.Source, allow ...string) (url string) {
 	go func() { defer close(done); _ = server.Serve(listener) }()
 	h.t.Cleanup(func() { _ = server.Close(); <-done })
 	return "https://" + tcp.Addr().String()
+}
+
+// upgrade takes the connection over, as WebSockets do, and holds it until it ends.
+func upgrade(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close() //nolint:errcheck // of a test
+	_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n"))
+	_, _ = conn.Read(make([]byte, 1))
 }
 
 // client is what one service has of another.
@@ -96,6 +112,9 @@ func (h *house) stream(s *mtls.Source, url, server string, base *http.Transport)
 	h.must(err)
 	resp, err := c.http.Do(req) //nolint:bodyclose // the goroutine below closes it
 	h.must(err)
+	if major := resp.ProtoMajor; (major == 2) != (base == nil) {
+		h.t.Errorf("it is HTTP/%d", major)
+	}
 	body := bufio.NewReader(resp.Body)
 	line, err := body.ReadString('\n')
 	if h.must(err); line != "hello "+s.Name()+"\n" {
@@ -182,6 +201,32 @@ func TestRevokedCertificatesLoseTheirConnections(t *testing.T) {
 	}
 }
 
+// TestAConnectionThatWasTakenOverEndsAsWell: it is net/http's no longer.
+func TestAConnectionThatWasTakenOverEndsAsWell(t *testing.T) {
+	h := newHouse(t)
+	orders, gateway := h.open("orders", true), h.open("gateway", false)
+	transport, err := gateway.Transport(nil, "orders")
+	h.must(err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.serve(orders, "gateway"), nil)
+	h.must(err)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "test")
+	resp, err := transport.RoundTrip(req) //nolint:bodyclose // deferred below
+	h.must(err)
+	defer resp.Body.Close() //nolint:errcheck // of a test
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("the answer is %s", resp.Status)
+	}
+	h.authority.Server().Revoke(t, events.ScopeCert, gateway.Stats().CertificateID)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _, _ = resp.Body.Read(make([]byte, 1)) }()
+	select {
+	case <-ended:
+	case <-time.After(maxStale):
+		t.Error("it goes on")
+	}
+}
+
 func TestWhenNobodyCanTellConnectionsEnd(t *testing.T) {
 	h := newHouse(t)
 	orders := h.open("orders", true)
@@ -190,8 +235,8 @@ func TestWhenNobodyCanTellConnectionsEnd(t *testing.T) {
 	c := h.stream(gateway, url, "orders", nil)
 	h.authority.Partition()
 	h.authority.Server().Revoke(t, events.ScopeCert, gateway.Stats().CertificateID)
-	// The bound, and the patience of a watch.
-	c.wantEnded(maxStale + 5*time.Second)
+	// The bound, and what a busy machine takes.
+	c.wantEnded(maxStale + time.Second)
 	h.authority.Heal()
 }
 
