@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -18,7 +19,8 @@ type Config struct {
 	// KeyFile is the certificate's private key as PEM. Nobody but its owner may
 	// change it, and nobody but its owner and group may read it.
 	KeyFile string
-	// CAFile holds the roots that peers are verified against, as PEM.
+	// CAFile holds the roots that peers are verified against, as PEM. Each of them can
+	// vouch for every identity, of any trust domain.
 	CAFile string
 	// TrustDomain is the trust domain that names in allow lists belong to; default:
 	// the certificate's own, and where it is given the certificate's must be it.
@@ -50,6 +52,9 @@ func (c *Config) normalize() error {
 		if required.value == "" {
 			return fmt.Errorf("mtls: Config.%s must be set", required.field)
 		}
+	}
+	if c.CertFile == c.KeyFile || c.CertFile == c.CAFile || c.KeyFile == c.CAFile {
+		return errors.New("mtls: Config.CertFile, KeyFile and CAFile must be three files: renewal replaces them one by one")
 	}
 	if c.TrustDomain == "" {
 		return nil

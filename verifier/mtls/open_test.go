@@ -19,6 +19,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 		{"no certificate file is named", func(c *Config, _ *material) { c.CertFile = "" }, "Config.CertFile must be set"},
 		{"no key file is named", func(c *Config, _ *material) { c.KeyFile = "" }, "Config.KeyFile must be set"},
 		{"no bundle is named", func(c *Config, _ *material) { c.CAFile = "" }, "Config.CAFile must be set"},
+		{"two files are one", func(c *Config, _ *material) { c.CAFile = c.CertFile }, "must be three files"},
 		{"the trust domain is none", func(c *Config, _ *material) { c.TrustDomain = "a b" }, "Config.TrustDomain must be a trust domain"},
 		{"the trust domain is another", func(c *Config, _ *material) { c.TrustDomain = "example.net" }, "which is example.org"},
 		{"the certificate is missing", func(c *Config, _ *material) { c.CertFile += "x" }, "Config.CertFile: open"},
@@ -54,7 +55,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 			config, m := Files(t.TempDir(), "orders"), good
 			must(t, config.write(m))
 			c.spoil(&config, &m)
-			if config.CertFile != "" && config.KeyFile != "" && config.CAFile != "" && !strings.HasSuffix(config.CertFile, "x") {
+			if config.CAFile != config.CertFile && config.CertFile != "" && config.KeyFile != "" && config.CAFile != "" && !strings.HasSuffix(config.CertFile, "x") {
 				must(t, config.write(m))
 			}
 			s, err := Open(config)

@@ -7,6 +7,13 @@ import (
 	"time"
 )
 
+// settled reports whether the files, as last looked at, are those in force.
+func (s *Source) settled() bool {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	return s.failing.IsZero()
+}
+
 // inForce reports whether the certificate of m is in force.
 func inForce(t testing.TB, s *Source, m material) bool {
 	t.Helper()
@@ -71,6 +78,8 @@ func TestTheSwapOfALink(t *testing.T) {
 func TestABadSetIsRefusedAndTheOldStays(t *testing.T) {
 	ca := newCA(t)
 	config := ca.files("orders", leaf{})
+	first, err := config.read()
+	must(t, err)
 	s := open(t, config)
 	before := s.current.Load()
 	for name, bad := range map[string]material{
@@ -88,6 +97,15 @@ func TestABadSetIsRefusedAndTheOldStays(t *testing.T) {
 			t.Fatalf("%s: it is in force", name)
 		}
 	}
+	// What was refused before, and has been taken back since, is news again.
+	again := ca.issue("billing", leaf{})
+	must(t, config.write(again))
+	until(t, "it is refused", func() bool { return s.Stats().RefusedReloads == 4 })
+	must(t, config.write(first))
+	until(t, "the files are those in force", func() bool { return s.settled() })
+	must(t, config.write(again))
+	until(t, "it is refused again", func() bool { return s.Stats().RefusedReloads == 5 })
+
 	good := ca.issue("orders", leaf{})
 	must(t, config.write(good))
 	until(t, "a good one is in force again", func() bool { return inForce(t, s, good) })

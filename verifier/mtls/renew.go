@@ -56,18 +56,25 @@ func (s *Source) Renew(nc *nats.Conn) {
 func (s *Source) keepRenewed(renew renewer) {
 	jitter := rand.Float64()
 	retry := firstRetry
-	var alarmed time.Time
+	var notBefore time.Time
 	for {
-		wait := min(time.Until(s.renewAt(jitter)), lastRetry)
+		at := s.renewAt(jitter)
+		if at.Before(notBefore) {
+			at = notBefore
+		}
+		wait := min(time.Until(at), lastRetry)
 		if wait <= 0 {
 			if err := s.renewOnce(renew); err == nil {
 				jitter, retry = rand.Float64(), firstRetry
+				// Certificates begin some minutes before they are issued, for clocks that
+				// are behind: two thirds of a short lifetime may be over by then.
+				notBefore = time.Now().Add(time.Until(s.NotAfter()) / 2)
 				continue
 			} else if s.lifetime.Err() == nil {
 				s.counts.renewalFailures.Add(1)
 				s.log.Warn("the certificate could not be renewed", "error", err, "not_after", s.NotAfter(), "retry", retry)
 			}
-			alarmed = s.alarm(alarmed)
+			s.alarm(time.Now())
 			wait = retry/2 + rand.N(retry/2)
 			retry = min(2*retry, lastRetry)
 		}
@@ -119,18 +126,21 @@ func (s *Source) renewOnce(renew renewer) error {
 	return nil
 }
 
-// alarm tells, now and then, that time is running out.
-func (s *Source) alarm(last time.Time) time.Time {
+// alarm tells, now and then, that time is running out: whoever was to renew the
+// certificate, this process or another, has not.
+func (s *Source) alarm(now time.Time) {
 	leaf := s.current.Load().leaf()
-	left := time.Until(leaf.NotAfter)
-	if left > leaf.NotAfter.Sub(leaf.NotBefore)/alarmShare || time.Since(last) < alarmInterval {
-		return last
+	left := leaf.NotAfter.Sub(now)
+	s.alarming.Lock()
+	defer s.alarming.Unlock()
+	if left > leaf.NotAfter.Sub(leaf.NotBefore)/alarmShare || now.Sub(s.alarmed) < alarmInterval {
+		return
 	}
+	s.alarmed = now
 	s.counts.alarms.Add(1)
 	if left <= 0 {
-		s.log.Error("the certificate has expired, and nobody renews it: a new one must be issued", "not_after", leaf.NotAfter)
+		s.log.Error("the certificate has expired, and nobody has renewed it: a new one must be issued", "not_after", leaf.NotAfter)
 	} else {
-		s.log.Error("the certificate will expire, and nobody renews it", "left", left, "not_after", leaf.NotAfter)
+		s.log.Error("the certificate will expire, and nobody has renewed it", "left", left, "not_after", leaf.NotAfter)
 	}
-	return time.Now()
 }

@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,6 +20,7 @@ import (
 // on the bus does.
 type asked struct {
 	ca       *testCA
+	from     time.Duration // default: now
 	lifetime time.Duration
 	fail     atomic.Bool
 
@@ -37,7 +39,7 @@ func (a *asked) renew(_ context.Context, current tls.Certificate) (*events.Renew
 	if err != nil {
 		return nil, err
 	}
-	m := a.ca.issue("", leaf{uris: []string{id}, from: -time.Millisecond, to: a.lifetime})
+	m := a.ca.issue("", leaf{uris: []string{id}, from: cmp.Or(a.from, -time.Millisecond), to: a.lifetime})
 	return &events.RenewedCertificate{ChainPEM: m.cert, KeyPEM: m.key, BundlePEM: m.ca}, nil
 }
 
@@ -129,6 +131,56 @@ func TestARenewalThatFailsIsTriedAgain(t *testing.T) {
 			t.Errorf("and the alarm goes on: %+v", n)
 		}
 	})
+}
+
+// TestShortLifetimesAreNoLoop: of five minutes before and three after it was issued,
+// two thirds are over at once.
+func TestShortLifetimesAreNoLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &asked{ca: newCA(t), from: -5 * time.Minute, lifetime: 90 * time.Second}
+		s, err := load(a.ca.files("orders", leaf{from: a.from, to: a.lifetime}))
+		must(t, err)
+		s.loops.Go(func() { s.keepRenewed(a.renew) })
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := s.Stats(); n.Renewals < 60 || n.Renewals > 90 || n.Alarms != 0 || n.NotAfter.Before(time.Now()) {
+			t.Errorf("after an hour: %+v", n)
+		}
+		must(t, s.Close())
+	})
+}
+
+// TestTheEndIsAnnounced also where another program was to renew the certificate.
+func TestTheEndIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := load(newCA(t).files("orders", leaf{from: -time.Millisecond, to: 24 * time.Hour}))
+		must(t, err)
+		s.loops.Go(func() { s.watch(nil) })
+		time.Sleep(19 * time.Hour)
+		if n := s.Stats(); n.Alarms != 0 {
+			t.Errorf("after 19 hours: %+v", n)
+		}
+		time.Sleep(2 * time.Hour)
+		if n := s.Stats(); n.Alarms < 5 || n.Alarms > 7 {
+			t.Errorf("%d alarms in an hour, want one in ten minutes", n.Alarms)
+		}
+		must(t, s.Close())
+	})
+}
+
+// TestTheGroupMayGoOnReading the key, where the operator has let it.
+func TestTheGroupMayGoOnReading(t *testing.T) {
+	ca := newCA(t)
+	for before, want := range map[os.FileMode]os.FileMode{0o600: 0o600, 0o400: 0o600, 0o640: 0o640, 0o440: 0o640} {
+		config := ca.files("orders", leaf{})
+		must(t, os.Chmod(config.KeyFile, before))
+		s, err := load(config)
+		must(t, err)
+		must(t, s.renewOnce((&asked{ca: ca, lifetime: time.Hour}).renew))
+		if info, err := os.Stat(config.KeyFile); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%04o became %04o, want %04o (%v)", before, info.Mode().Perm(), want, err)
+		}
+	}
 }
 
 // TestFilesOfAnotherPutTheRenewalOff: somebody else keeps the identity up to date.

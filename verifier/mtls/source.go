@@ -32,6 +32,9 @@ type Source struct {
 	read    [sha256.Size]byte // sum of what was judged last; guarded by loading
 	failing time.Time         // since when the files cannot be used; guarded by loading
 	refused string            // what was said about them; guarded by loading
+
+	alarming sync.Mutex
+	alarmed  time.Time // guarded by alarming
 }
 
 // Open reads the identity and watches its files until Close. The error names the
@@ -176,6 +179,7 @@ func (s *Source) watch(notify *fsnotify.Watcher) {
 			s.log.Warn("watching the identity", "error", err)
 		case <-next.C:
 			next.Reset(s.reload(time.Now()))
+			s.alarm(time.Now())
 			soon = false
 			continue
 		case <-s.lifetime.Done():
@@ -197,7 +201,7 @@ func (s *Source) reload(now time.Time) time.Duration {
 	if err == nil {
 		sum := m.sum()
 		if sum == s.read {
-			s.failing = time.Time{}
+			s.failing, s.refused = time.Time{}, ""
 			return pollInterval
 		}
 		var id *identity

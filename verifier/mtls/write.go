@@ -31,10 +31,18 @@ func (c *Config) write(m material) error {
 	if err := place(c.CertFile+unfinished, m.cert, 0o644); err != nil {
 		return fmt.Errorf("mtls: Config.CertFile: %w", err)
 	}
-	if err := replace(c.KeyFile, m.key, 0o600); err != nil {
+	if err := replace(c.KeyFile, m.key, keyMode(c.KeyFile)); err != nil {
 		return fmt.Errorf("mtls: Config.KeyFile: %w", err)
 	}
 	return c.moveCertificate()
+}
+
+// keyMode is that of the key before, which the operator may have let a group read.
+func keyMode(path string) fs.FileMode {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o040 != 0 {
+		return 0o640
+	}
+	return 0o600
 }
 
 func (c *Config) moveCertificate() error {
