@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -51,7 +52,7 @@ func (o *ownCertificate) get() (tls.Certificate, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	if now.Before(o.until) {
+	if now.Before(o.until) && o.ofTheIssuer() {
 		return o.current, nil
 	}
 	next, err := o.issue()
@@ -62,6 +63,13 @@ func (o *ownCertificate) get() (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	return o.current, nil
+}
+
+// ofTheIssuer reports whether the certificate is one of the present issuer: after a
+// rotation nobody need wait for this one to expire.
+func (o *ownCertificate) ofTheIssuer() bool {
+	info, err := o.ca.Info()
+	return err == nil && bytes.Equal(o.current.Certificate[1], info.Issuer.Raw)
 }
 
 func (o *ownCertificate) issue() (tls.Certificate, error) {
