@@ -85,6 +85,25 @@ func TestBothSidesProveWhoTheyAre(t *testing.T) {
 	}
 }
 
+// TestNoSessionIsResumed, though the client keeps tickets: a resumed session would be
+// judged by what was true when it began.
+func TestNoSessionIsResumed(t *testing.T) {
+	ca := newCA(t)
+	serve, err := ca.open("orders").Server("gateway")
+	must(t, err)
+	dial := &tls.Config{
+		InsecureSkipVerify: true, ServerName: "orders", Certificates: []tls.Certificate{ca.pair("gateway", leaf{})},
+		ClientSessionCache: tls.NewLRUClientSessionCache(4),
+	}
+	for range 3 {
+		state, serverErr, clientErr := shake(t, serve, dial)
+		must(t, errors.Join(serverErr, clientErr))
+		if state.DidResume {
+			t.Error("a session was resumed")
+		}
+	}
+}
+
 // strangers are the certificates that must not get in, whatever side shows them.
 func strangers(t *testing.T, ca *testCA) map[string]tls.Certificate {
 	t.Helper()

@@ -256,26 +256,30 @@ func TestTheDirectory(t *testing.T) {
 
 // TestManyIssueAtOnce: several processes are several handles on one directory.
 func TestManyIssueAtOnce(t *testing.T) {
+	const handles, each = 8, 8
 	_, dir := newCA(t)
 	var group sync.WaitGroup
-	for range 4 {
+	begin := make(chan struct{})
+	for range handles {
 		authority := open(t, dir)
-		for range 5 {
-			group.Go(func() {
+		group.Go(func() {
+			<-begin
+			for range each {
 				if _, err := authority.Issue(ca.Request{Name: "orders"}); err != nil {
 					t.Error(err)
 				}
-			})
-		}
+			}
+		})
 	}
+	close(begin)
 	group.Wait()
 	list, err := open(t, dir).Records()
 	seen := map[string]bool{}
 	for _, r := range list {
 		seen[r.Serial] = true
 	}
-	if err != nil || len(list) != 20 || len(seen) != 20 {
-		t.Errorf("%d records with %d serial numbers, want 20 (%v)", len(list), len(seen), err)
+	if err != nil || len(list) != handles*each || len(seen) != len(list) {
+		t.Errorf("%d records with %d serial numbers, want %d (%v)", len(list), len(seen), handles*each, err)
 	}
 }
 

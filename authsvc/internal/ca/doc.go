@@ -27,10 +27,11 @@
 //
 // All keys are ECDSA P-256. A service's certificate has exactly one name, the SPIFFE
 // ID, and serves as client and as server. One with host names ([Request.Hosts]) is
-// for a server that stock clients reach, such as nats-server: it can be no client and
-// has no SPIFFE ID. Certificates live for 24 hours, and for
-// [events.MaxCertificateLifetime] at most, because the record that revokes one must
-// outlive it. Serial numbers are random, of 128 bits. No key is certified twice.
+// for a server that stock clients reach, such as nats-server: it has no SPIFFE ID, so it
+// is nobody to services, and can be no client but of its peers ([Request.Peer]).
+// Certificates live for 24 hours, and for [events.MaxCertificateLifetime] at most,
+// because the record that revokes one must outlive it. Serial numbers are random, of
+// 128 bits. No key is certified twice.
 //
 // The intermediate may issue no further CA and, by its name constraint, no SPIFFE ID
 // of another trust domain (or one below it).
@@ -41,7 +42,8 @@
 // not revoked gets the successor for a new key: see [Renewer]. A certificate that has
 // expired is renewed by the operator only. So a thief of a key can renew as well,
 // until the certificate is revoked; [CA.Revoke] therefore names all the successors,
-// and ends their renewal before it returns.
+// and ends their renewal before it returns. Where only the log of revocations names a
+// certificate, its successors are not renewed either while the log knows it.
 //
 // # Rotation
 //
@@ -52,7 +54,7 @@
 // the old root and the new one, and chains hold the new root signed by the old one
 // as well: services that have only the old bundle go on trusting new certificates.
 // Services get the new bundle with their next renewal, and certificates with host names
-// are issued anew by the operator. When all have done so, after the longest lifetime,
+// are renewed by the operator. When all have done so, after the longest lifetime,
 // [CA.DropOldRoots] takes the old root out of the bundle.
 //
 // Not promised: help against a stolen root key. Then make another CA, and give its

@@ -16,7 +16,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
+
 	"github.com/authbus/authbus/events"
+	"github.com/authbus/authbus/events/eventstest"
 	"github.com/authbus/authbus/verifier"
 )
 
@@ -236,6 +240,12 @@ func TestAttacksOnRenewal(t *testing.T) {
 			again, _ := r.request(t)
 			*req = *again
 		}, denied},
+		{"a CSR that the new key has not signed", func(t *testing.T, r *renewing, req *events.CARenewRequest) {
+			block, _ := pem.Decode([]byte(req.CSR))
+			block.Bytes[len(block.Bytes)-1] ^= 1 // the end of its signature
+			req.CSR = string(pem.EncodeToMemory(block))
+			must(t, req.Sign(r.key))
+		}, bad},
 		{"more behind the CSR", func(t *testing.T, r *renewing, req *events.CARenewRequest) {
 			req.CSR += req.CSR
 			must(t, req.Sign(r.key))
@@ -279,6 +289,73 @@ func (r *renewing) forge(t *testing.T) ([]*x509.Certificate, *ecdsa.PrivateKey) 
 	cert, err := sign(template, i.cert, &key.PublicKey, i.key)
 	must(t, err)
 	return append([]*x509.Certificate{cert}, i.chain()...), key
+}
+
+// TestAnAnswerMustBeWhatWasAskedFor, though the right issuer has signed it.
+func TestAnAnswerMustBeWhatWasAskedFor(t *testing.T) {
+	r := newRenewing(t)
+	i, err := loadIssuer(filepath.Join(r.dir, "issuer.pem"))
+	must(t, err)
+	nc := eventstest.NewBroker(t).Connect(t)
+	var change func(req *events.CARenewRequest, reply *events.CARenewReply)
+	_, err = nc.Subscribe(events.SubjectCARenew, func(msg *nats.Msg) {
+		var req events.CARenewRequest
+		var reply events.CARenewReply
+		err := json.Unmarshal(msg.Data, &req)
+		answer, _, _, answerErr := r.answer(msg.Data)
+		if err = errors.Join(err, answerErr); err == nil {
+			err = json.Unmarshal(answer, &reply)
+		}
+		change(&req, &reply)
+		payload, encodeErr := json.Marshal(reply)
+		header, signErr := events.SignCARenewal(i.cert, i.key, payload)
+		err = errors.Join(err, encodeErr, signErr, msg.RespondMsg(&nats.Msg{Header: header, Data: payload}))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, err)
+	must(t, nc.Flush())
+	another := func(name string) string {
+		issued, err := r.ca.Issue(Request{Name: name})
+		must(t, err)
+		return string(issued.Chain)
+	}
+	mine := tls.Certificate{PrivateKey: r.key}
+	for _, cert := range r.chain {
+		mine.Certificate = append(mine.Certificate, cert.Raw)
+	}
+	forKey := func(req *events.CARenewRequest, name string) string {
+		asked, err := req.Open()
+		must(t, err)
+		template, err := Request{Name: name}.template("example.org")
+		must(t, err)
+		cert, err := sign(template, i.cert, asked.Key, i.key)
+		must(t, err)
+		return string(events.EncodeCertificates(cert, i.cert))
+	}
+	stranger := newRenewing(t)
+	for name, c := range map[string]func(req *events.CARenewRequest, reply *events.CARenewReply){
+		"another key":     func(_ *events.CARenewRequest, reply *events.CARenewReply) { reply.Chain = another("orders") },
+		"another name":    func(req *events.CARenewRequest, reply *events.CARenewReply) { reply.Chain = forKey(req, "billing") },
+		"another request": func(_ *events.CARenewRequest, reply *events.CARenewReply) { reply.Nonce += "x" },
+		"other roots": func(_ *events.CARenewRequest, reply *events.CARenewReply) {
+			reply.Bundle = string(events.EncodeCertificates(stranger.chain[1]))
+		},
+		"no intermediate": func(_ *events.CARenewRequest, reply *events.CARenewReply) {
+			reply.Chain = reply.Chain[:strings.Index(reply.Chain, "-----END")+26]
+		},
+		"no roots at all":  func(_ *events.CARenewRequest, reply *events.CARenewReply) { reply.Bundle = "none" },
+		"nothing is wrong": nil,
+	} {
+		if change = c; c == nil {
+			change = func(*events.CARenewRequest, *events.CARenewReply) {}
+		}
+		r.limits = map[string]*rate.Limiter{}
+		if _, err := events.RenewCertificate(t.Context(), nc, mine); (err == nil) != (c == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestAnExpiredCertificateIsNotRenewed(t *testing.T) {

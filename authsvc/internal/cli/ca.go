@@ -135,9 +135,18 @@ func (cmd *caRevokeCmd) Run(ctx context.Context, t *terminal, dir caDir, r *remo
 	})
 }
 
-// tell has the auth service end what runs on the certificates. A connection to NATS
-// may outlive its certificate, so each is revoked for a day at least: a broker that
-// cannot be reached now is caught up with.
+// revokedUntil is the end of the certificate, and a day from now at least: a
+// connection to NATS may outlive it, and a broker that cannot be reached now is caught
+// up with.
+func revokedUntil(r ca.Record, now time.Time) time.Time {
+	day := now.Add(24 * time.Hour)
+	if r.NotAfter.Before(day) {
+		return day
+	}
+	return r.NotAfter
+}
+
+// tell has the auth service end what runs on the certificates.
 func (cmd *caRevokeCmd) tell(ctx context.Context, r *remote, records []ca.Record) ([]wire.Revoked, error) {
 	c, err := r.loggedIn()
 	if err != nil {
@@ -145,12 +154,8 @@ func (cmd *caRevokeCmd) tell(ctx context.Context, r *remote, records []ca.Record
 	}
 	done := make([]wire.Revoked, 0, len(records))
 	for _, record := range records {
-		until := record.NotAfter
-		if day := time.Now().Add(24 * time.Hour); until.Before(day) {
-			until = day
-		}
 		revoked, err := c.Revoke(ctx, wire.RevokeRequest{
-			Scope: string(events.ScopeCert), ID: record.ID, Reason: cmd.Reason, NotAfter: until,
+			Scope: string(events.ScopeCert), ID: record.ID, Reason: cmd.Reason, NotAfter: revokedUntil(record, time.Now()),
 		})
 		if err != nil {
 			return done, err

@@ -60,6 +60,17 @@ func TestCAServe(t *testing.T) {
 	}
 }
 
+func TestACertificateIsRevokedForADayAtLeast(t *testing.T) {
+	now := time.Now()
+	for left, want := range map[time.Duration]time.Duration{
+		-5 * 24 * time.Hour: 24 * time.Hour, time.Hour: 24 * time.Hour, 144 * time.Hour: 144 * time.Hour,
+	} {
+		if got := revokedUntil(ca.Record{NotAfter: now.Add(left)}, now).Sub(now); got != want {
+			t.Errorf("with %v left: for %v, want %v", left, got, want)
+		}
+	}
+}
+
 // renewed renews as soon as the command answers.
 func renewed(t *testing.T, s *authsvctest.Server, pair tls.Certificate) *events.RenewedCertificate {
 	t.Helper()
