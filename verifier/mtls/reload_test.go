@@ -98,7 +98,7 @@ func TestABadSetIsRefusedAndTheOldStays(t *testing.T) {
 		}
 	}
 	// What was refused before, and has been taken back since, is news again.
-	again := ca.issue("billing", leaf{})
+	again := ca.issue("reports", leaf{})
 	must(t, config.write(again))
 	until(t, "it is refused", func() bool { return s.Stats().RefusedReloads == 4 })
 	must(t, config.write(first))

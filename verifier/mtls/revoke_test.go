@@ -146,15 +146,20 @@ func (c *client) ask() error {
 
 func (c *client) wantEnded(within time.Duration) {
 	c.h.t.Helper()
+	c.wantStreamEnded(within)
+	if err := c.ask(); err == nil {
+		c.h.t.Error("and yet another request is answered")
+	}
+}
+
+func (c *client) wantStreamEnded(within time.Duration) {
+	c.h.t.Helper()
 	began := time.Now()
 	select {
 	case <-c.ended:
 		c.h.t.Logf("the stream ended after %v", time.Since(began))
 	case <-time.After(within):
 		c.h.t.Fatal("the stream goes on")
-	}
-	if err := c.ask(); err == nil {
-		c.h.t.Error("and yet another request is answered")
 	}
 }
 
@@ -235,8 +240,15 @@ func TestWhenNobodyCanTellConnectionsEnd(t *testing.T) {
 	c := h.stream(gateway, url, "orders", nil)
 	h.authority.Partition()
 	h.authority.Server().Revoke(t, events.ScopeCert, gateway.Stats().CertificateID)
-	// The bound, and what a busy machine takes.
-	c.wantEnded(maxStale + time.Second)
+	// What is open ends a moment before the bound, and new connections are refused from
+	// it on. A second is for a busy machine.
+	deadline := time.Now().Add(maxStale + time.Second)
+	c.wantStreamEnded(time.Until(deadline))
+	for c.ask() == nil {
+		if time.Now().After(deadline) {
+			t.Fatal("requests are answered beyond the bound")
+		}
+	}
 	h.authority.Heal()
 }
 
