@@ -147,22 +147,12 @@ func (p *patrol) run(ctx context.Context) {
 
 // round looks at every watched token once.
 func (p *patrol) round(ctx context.Context) {
-	all := p.all()
-	due := make(chan *watchedToken)
-	var helpers sync.WaitGroup
-	for range min(p.helpers, len(all)) {
-		helpers.Go(func() {
-			for w := range due {
-				p.look(ctx, w)
-			}
-		})
-	}
-	for _, w := range all {
-		due <- w // a helper that is told to stop still takes what there is, at once
-	}
-	close(due)
-	helpers.Wait()
+	inParallel(p.all(), p.helpers, func(w *watchedToken) { p.look(ctx, w) })
 }
+
+// patience is how often in a row patrol may fail to decide about a token. One lost
+// answer is no reason to end every connection.
+const patience = 3
 
 // look ends the watches of a token that is over, or that could not be decided
 // about several times.

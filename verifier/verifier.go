@@ -98,6 +98,7 @@ func (v *Verifier) start() {
 	v.running.Go(func() { v.follower.run(v.stopped) })
 	v.running.Go(func() { v.sweep(v.stopped) })
 	v.running.Go(func() { v.guard(v.stopped) })
+	v.running.Go(func() { v.inquire(v.stopped) })
 }
 
 // awaitFresh waits for the first proof.

@@ -83,9 +83,12 @@ func (v *Verifier) alive(t *cachedToken, now time.Time) error {
 	return v.profile.CheckTime(&t.claims.Claims, now)
 }
 
-func (v *Verifier) freshAt(now time.Time) bool {
+func (v *Verifier) freshAt(now time.Time) bool { return v.provedWithin(v.config.MaxStale, now) }
+
+// provedWithin reports whether the last proof of freshness is that young.
+func (v *Verifier) provedWithin(d time.Duration, now time.Time) bool {
 	age, ok := v.ledger.staleness(now)
-	return ok && age <= v.config.MaxStale
+	return ok && age <= d
 }
 
 // judge does what is done on every call, when the fast path did not settle it.
@@ -99,7 +102,7 @@ func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fre
 	}
 	generation := v.ledger.generation.Load() // before every look-up that it stands for
 	if v.keys.mixed.Load() {
-		return nil, unavailable(ReasonMixedKeys, token.ErrMixed.Error()+": the authority publishes public keys for tokens")
+		return nil, v.mixedKeys()
 	}
 	if _, known := v.keys.tokens().Lookup(t.claims.KeyID); !known {
 		v.tokens.remove(t)
@@ -202,6 +205,10 @@ func (v *Verifier) obey(t *cachedToken, a *answered) (*Claims, error) {
 		return nil, revokedBy(events.Revocation{Scope: "unknown", Reason: "the authority says so"})
 	}
 	return &t.claims, nil
+}
+
+func (v *Verifier) mixedKeys() error {
+	return unavailable(ReasonMixedKeys, token.ErrMixed.Error()+": the authority publishes public keys for tokens")
 }
 
 func (v *Verifier) notFresh(now time.Time) error {

@@ -2,7 +2,6 @@ package verifier
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -15,6 +14,10 @@ import (
 // Its cause ([context.Cause]) is then an [*Error] that wraps [ErrRevoked],
 // [ErrExpired] or, where the token's state could not be decided any longer,
 // [ErrUnavailable]. It also ends with ctx, and with cancel, which must be called.
+//
+// It ends before what is known of the token is older than Config.MaxStale (and
+// Config.AcceptGrace, with [Accept]): since the last proof of freshness, or since the
+// authority was asked about it, which it is when half of that time is over.
 //
 // In Mode [Remote] the authority is asked about each watched token once in
 // Config.ProbeInterval, and the claims must come from this verifier. Where they are
@@ -35,7 +38,7 @@ func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.C
 // watch begins to watch what w names.
 func (v *Verifier) watch(ctx context.Context, w *watch) (context.Context, context.CancelFunc) {
 	watched, end := context.WithCancelCause(ctx)
-	w.end = end
+	w.end, w.ended, w.known = end, watched.Done(), v.knownAt(w)
 	v.watches.add(w)
 	context.AfterFunc(watched, func() { v.watches.remove(w) })
 	// After joining, so that no revocation falls between look and watch.
@@ -50,13 +53,9 @@ type watch struct {
 	token       *cachedToken // nil where it depends on a certificate
 	certificate string
 	end         context.CancelCauseFunc
-	// unanswered counts how often in a row guard could not decide. Only guard uses it.
-	unanswered int
+	ended       <-chan struct{}
+	known       time.Time // when it was last known to be good; only guard uses it once it is added
 }
-
-// patience is how often in a row guard may fail to decide about a watch. One lost
-// reply is no reason to end every connection.
-const patience = 3
 
 // inspect judges what is watched as if it had just been presented.
 func (v *Verifier) inspect(w *watch) error {
@@ -68,74 +67,6 @@ func (v *Verifier) inspect(w *watch) error {
 	now := time.Now()
 	_, err := v.judge(ctx, w.token, now, v.freshAt(now))
 	return err
-}
-
-// guardEvery is how often guard looks.
-func (v *Verifier) guardEvery() time.Duration { return min(answerLife, v.config.MaxStale/4) }
-
-// guard looks at everything watched once a second, or more often where MaxStale is
-// small. While freshness cannot be proved, when no record may come to tell of a
-// revocation, it judges it again, and asks about one token at a time.
-func (v *Verifier) guard(ctx context.Context) {
-	tick := time.NewTicker(v.guardEvery())
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		for _, w := range v.watches.all() {
-			if ctx.Err() != nil {
-				return
-			}
-			v.guardOne(w)
-		}
-	}
-}
-
-// guardOne ends a watch whose token is over, by a clock that goes on while the
-// machine sleeps, or that can no longer be decided about.
-func (v *Verifier) guardOne(w *watch) {
-	now := time.Now()
-	if w.token == nil {
-		v.guardCertificate(w, now)
-		return
-	}
-	if err := v.alive(w.token, now); err != nil {
-		w.end(asError(err))
-		return
-	}
-	if v.freshAt(now) && !v.keys.mixed.Load() {
-		w.unanswered = 0
-		return
-	}
-	err := v.inspect(w)
-	if errors.Is(err, ErrUnavailable) {
-		w.unanswered++
-		if w.unanswered < patience {
-			return
-		}
-	} else {
-		w.unanswered = 0
-	}
-	if err != nil {
-		w.end(err)
-	}
-}
-
-// guardCertificate ends the watch of a certificate that will not be known to be good
-// until the next look. Nobody is asked about certificates, so there is no answer to
-// have patience for.
-func (v *Verifier) guardCertificate(w *watch, now time.Time) {
-	if v.freshAt(now.Add(v.guardEvery())) {
-		return
-	}
-	err := v.CheckCertificate(w.certificate)
-	if err == nil {
-		err = v.notFresh(now)
-	}
-	w.end(err)
 }
 
 // watches are the contexts to end, by what a revocation may name.

@@ -1,0 +1,122 @@
+package verifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authbus/authbus/events"
+)
+
+// endOf waits until the context ends, and returns how long that took.
+func endOf(ctx context.Context) time.Duration {
+	began := time.Now()
+	<-ctx.Done()
+	return time.Since(began)
+}
+
+// TestAWatchEndsBeforeTheBound, and not long before: what it does not know of it does
+// not vouch for.
+func TestAWatchEndsBeforeTheBound(t *testing.T) {
+	for _, c := range []struct {
+		stale        StalePolicy
+		grace, bound time.Duration
+	}{
+		{Ask, 0, 30 * time.Second},
+		{Reject, 0, 30 * time.Second},
+		{Accept, time.Minute, 90 * time.Second},
+	} {
+		t.Run(fmt.Sprint(c.bound, c.stale), func(t *testing.T) {
+			change := func(conf *Config) { conf.Stale, conf.AcceptGrace = c.stale, c.grace }
+			inBubble(t, change, func(t *testing.T, v *Verifier, log *memoryLog) {
+				ctx, cancel := watched(t, v, log.mint(t, "u", "s", "j"))
+				defer cancel()
+				log.set(true, true)
+				log.revoke(events.ScopeSession, "s")
+				took := endOf(ctx)
+				if !errors.Is(context.Cause(ctx), ErrUnavailable) || took > c.bound || took < c.bound-4*time.Second {
+					t.Errorf("it ended after %v with %v, want just before %v", took, context.Cause(ctx), c.bound)
+				}
+			})
+		})
+	}
+}
+
+// TestManyWatchesOfASilentAuthorityEndBeforeTheBound: that each question takes its time
+// is not added up.
+func TestManyWatchesOfASilentAuthorityEndBeforeTheBound(t *testing.T) {
+	withSlowLog(t, nil, func(t *testing.T, v *Verifier, s *slowLog) {
+		var all []context.Context
+		for i := range 1000 {
+			ctx, cancel := watched(t, v, s.mint(t, "u", "s", fmt.Sprint("j", i)))
+			defer cancel()
+			all = append(all, ctx)
+		}
+		s.set(true, true)
+		s.statusTakes.Store(int64(2 * time.Second))
+		began := time.Now()
+		for _, ctx := range all {
+			<-ctx.Done()
+		}
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("the last ended after %v", took)
+		}
+		time.Sleep(2 * time.Second) // the last questions end
+	})
+}
+
+// TestWatchesGoOnWhileTheAuthorityVouchesForThem, at two questions a bound for each,
+// and end when it no longer does.
+func TestWatchesGoOnWhileTheAuthorityVouchesForThem(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, v *Verifier, log *memoryLog) {
+		const watches = 100
+		var all []context.Context
+		for i := range watches {
+			ctx, cancel := watched(t, v, log.mint(t, "u", fmt.Sprint("s", i), fmt.Sprint("j", i)))
+			defer cancel()
+			all = append(all, ctx)
+		}
+		v.ledger.darken("E1", 100) // so that no probe makes it fresh again
+		log.set(false, true)
+		began := log.asked
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		for i, ctx := range all {
+			if ctx.Err() != nil {
+				t.Fatalf("watch %d: %v", i, context.Cause(ctx))
+			}
+		}
+		if asked := log.asked - began; asked > 21*watches {
+			t.Errorf("%d questions about %d watches in ten bounds", asked, watches)
+		}
+		log.revoke(events.ScopeSession, "s7")
+		if took := endOf(all[7]); took > 30*time.Second || !errors.Is(context.Cause(all[7]), ErrRevoked) {
+			t.Errorf("it ended after %v with %v", took, context.Cause(all[7]))
+		}
+		if all[8].Err() != nil {
+			t.Errorf("another ended: %v", context.Cause(all[8]))
+		}
+	})
+}
+
+// TestAProofThatIsWithdrawnEndsNoWatch: the next one comes in a moment.
+func TestAProofThatIsWithdrawnEndsNoWatch(t *testing.T) {
+	inBubble(t, func(c *Config) { c.Stale = Reject }, func(t *testing.T, v *Verifier, log *memoryLog) {
+		ctx, cancel := watched(t, v, log.mint(t, "u", "s", "j"))
+		defer cancel()
+		certificate, cancel := v.WatchCertificate(t.Context(), goodCert)
+		defer cancel()
+		log.set(true, false)
+		v.ledger.disprove()
+		time.Sleep(20 * time.Second)
+		log.set(false, false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if ctx.Err() != nil || certificate.Err() != nil {
+			t.Errorf("ended: %v, %v", context.Cause(ctx), context.Cause(certificate))
+		}
+	})
+}
