@@ -176,7 +176,7 @@ func ruleText(b validator.FieldError) string {
 	case "max":
 		return "must be at most " + b.Param()
 	case "host":
-		return "must be a host in lower case without a port, or one after *."
+		return "must be a host in lower case without a port, or one after *., or an address as RFC 5952 spells it"
 	case "label":
 		return "must be a name of lower-case letters, digits, - and _"
 	case "path":

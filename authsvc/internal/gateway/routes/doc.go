@@ -11,7 +11,8 @@
 // # Matching
 //
 // Nothing is exposed that no rule names. The most specific host decides first:
-// the host itself, then the longest wildcard, then the rules without a host. Of
+// the host itself, then the longest wildcard, then the rules without a host; a
+// Host header that is no host has no rules. Of
 // its rules the longest path decides, whole segments only, and exact paths before
 // prefixes; of these, the one that names the method. There is no falling back: a
 // host that has rules of its own is served by no others, and a method that the

@@ -103,10 +103,12 @@ func (r *Rule) Permits(scopes, roles []string) bool {
 // Match returns the rule for a request to host, which may have a port, with a
 // path from [CleanPath]. If no rule names the method, rule is nil, and allowed
 // are the methods that rules name for the path (for 405 and Allow); if there are
-// none, nothing is there (404).
+// none, nothing is there (404). Nothing is there either where host is no host: not
+// what rules for every host name.
 func (t *Table) Match(host, method, cleanPath string) (rule *Rule, allowed []string) {
-	root := t.rootOf(canonicalHost(host))
-	if root == nil {
+	name, ok := canonicalHost(host)
+	root := t.rootOf(name)
+	if !ok || root == nil {
 		return nil, nil
 	}
 	byMethod := root.find(cleanPath)
