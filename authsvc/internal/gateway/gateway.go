@@ -208,12 +208,13 @@ func (g *Gateway) authService() (*client.Client, error) {
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
-	maxHeader     = 1 << 20 // a rule's own limit is below
+	answerTimeout = time.Minute // of what a rule says nothing about
+	maxHeader     = 1 << 20     // a rule's own limit is below
 )
 
 func (g *Gateway) serve(context.Context) error {
 	g.server = &http.Server{
-		Handler: g, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		Handler: g, ReadHeaderTimeout: headerTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(g.config.Log.Handler(), slog.LevelDebug),
 	}
 	serve := func() error { return g.server.Serve(g.listener) }

@@ -26,7 +26,9 @@
 //
 // # What a client sees
 //
-// The service's answer, streamed as it comes, with trailers and early hints. Left
+// The service's answer, with trailers and early hints. On rules that stream it is
+// passed on as it comes, and may begin while the request's body still does; on
+// others a part of up to 4 KiB of a body whose length is known may wait for the next. Left
 // out are cookies of the gateway's name, fields that hold the JWT or lead past the
 // gateway (Alt-Svc, X-Accel-Redirect, X-Sendfile); a Location at the service's own
 // address becomes one at the gateway. The body is not looked at: a service that

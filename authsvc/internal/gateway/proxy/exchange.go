@@ -18,7 +18,7 @@ type exchange struct {
 	rule      *routes.Rule
 	pool      *pool
 	bearer    string
-	way       forwarding
+	from      forwarding
 	websocket bool
 	body      *body
 	answer    *answer
@@ -59,10 +59,12 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, rule *routes
 	x.ctx, x.cancel = context.WithValue(ctx, exchangeKey{}, x), cancel
 	x.detach = context.AfterFunc(u.ctx, func() { cancel(context.Cause(u.ctx)) })
 	x.time = time.AfterFunc(rule.Limits.Time, func() { cancel(errTime) })
+	x.taken(rule.Limits.Time + rule.Limits.Idle) // what comes before an answer, or in its place
 	return x
 }
 
-// end lets go of everything. Nothing touches the client's connection afterwards.
+// end lets go of everything. What the server has not sent yet must be taken in
+// time, too; nothing else touches the client's connection afterwards.
 func (x *exchange) end() {
 	x.detach()
 	x.time.Stop()
@@ -77,8 +79,7 @@ func (x *exchange) end() {
 	if x.idle != nil {
 		x.idle.Stop()
 		x.unwatch()
-		// The connection may bring another request.
-		_ = x.control.SetWriteDeadline(time.Time{})
+		x.taken(x.rule.Limits.Idle)
 	}
 }
 
@@ -89,8 +90,7 @@ func (x *exchange) begin() {
 	defer x.mu.Unlock()
 	idle := x.rule.Limits.Idle
 	x.idle = time.AfterFunc(idle, func() { x.cancel(errIdle) })
-	// A writer without deadlines is left alone, here and below: it is a test's.
-	_ = x.control.SetWriteDeadline(time.Now().Add(idle))
+	x.taken(idle)
 	x.unwatch = context.AfterFunc(x.ctx, x.unblock)
 }
 
@@ -112,7 +112,13 @@ func (x *exchange) moved() {
 	}
 	idle := x.rule.Limits.Idle
 	x.idle.Reset(idle)
-	_ = x.control.SetWriteDeadline(time.Now().Add(idle))
+	x.taken(idle)
+}
+
+// taken says within which time the client must take what it is sent. A writer
+// without deadlines is left alone: it is a test's.
+func (x *exchange) taken(within time.Duration) {
+	_ = x.control.SetWriteDeadline(time.Now().Add(within))
 }
 
 // request returns the client's request as far as it may go on.
@@ -135,11 +141,11 @@ func (*Proxy) rewrite(pr *httputil.ProxyRequest) {
 	if x.bearer != "" {
 		h.Set("Authorization", "Bearer "+x.bearer)
 	}
-	if x.way.chain != "" {
-		h.Set("X-Forwarded-For", x.way.chain)
+	if x.from.chain != "" {
+		h.Set("X-Forwarded-For", x.from.chain)
 	}
 	h.Set("X-Forwarded-Host", pr.In.Host)
-	h.Set("X-Forwarded-Proto", x.way.proto)
+	h.Set("X-Forwarded-Proto", x.from.proto)
 	pr.Out.Host = "" // the URL's
 	pr.Out.URL.RawQuery = withoutToken(pr.Out.URL.RawQuery)
 	pr.Out.Trailer = x.body.to

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +85,32 @@ func TestLimits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAClientThatReadsNoAnswers asks again and again; the answers are so short that
+// the server sends each when its exchange is over.
+func TestAClientThatReadsNoAnswers(t *testing.T) {
+	s := service(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%1500d", 0) })
+	g := prepare(t, proxy.Config{}, everything(t, "limits: {idle: 50ms}", s.URL))
+	var closed atomic.Bool
+	g.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed.Store(true)
+		}
+	}
+	g.Start()
+	conn := g.dial(t, "")
+	if err := conn.(*net.TCPConn).SetReadBuffer(32 << 10); err != nil {
+		t.Fatal(err)
+	}
+	go func() { // until the connection is closed
+		for {
+			if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	}()
+	eventually(t, "the connection is closed", closed.Load)
 }
 
 func TestASessionThatEndsBeforeTheAnswerIsToldSo(t *testing.T) {

@@ -26,6 +26,7 @@ type Proxy struct {
 	config  Config
 	metrics *metrics
 	reverse *httputil.ReverseProxy
+	stream  *httputil.ReverseProxy // the same, where nothing may wait for more to come
 	limiter *Limiter
 
 	ctx    context.Context // of all pools
@@ -58,6 +59,9 @@ func New(config Config) (*Proxy, error) {
 		},
 		ErrorLog: log.New(quiet{}, "", 0),
 	}
+	stream := *p.reverse
+	stream.FlushInterval = -1
+	p.stream = &stream
 	return p, nil
 }
 

@@ -15,8 +15,8 @@ import (
 // It panics with http.ErrAbortHandler, for the server, where an answer must be cut off.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *routes.Rule, id *Identity) {
 	began := time.Now()
-	way := p.forwardingOf(r)
-	if refused := p.admit(r, rule, id, way); refused != nil {
+	from := p.forwardingOf(r)
+	if refused := p.admit(r, rule, id, from); refused != nil {
 		p.refuse(w, rule, refused, began)
 		return
 	}
@@ -40,7 +40,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *routes.Rule,
 	x := p.newExchange(w, r, rule, b)
 	defer func() { p.metrics.observe(rule.Name, x.answer.status, x.websocket || rule.Stream, time.Since(began)) }()
 	defer x.end()
-	x.way = way
+	x.from = from
 	if !rule.Public {
 		x.bearer = id.Bearer
 	}
@@ -50,12 +50,19 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *routes.Rule,
 			return
 		}
 	}
-	p.reverse.ServeHTTP(x.answer, x.request(r))
+	way := p.reverse
+	if rule.Stream {
+		way = p.stream
+		// Without it an HTTP/1 server reads the body to its end before it answers; one
+		// that cannot, such as of HTTP/2, need not.
+		_ = x.control.EnableFullDuplex()
+	}
+	way.ServeHTTP(x.answer, x.request(r))
 }
 
 // admit judges a request before anything is done for it.
-func (p *Proxy) admit(r *http.Request, rule *routes.Rule, id *Identity, way forwarding) *Problem {
-	client := ClientNetwork(way.client)
+func (p *Proxy) admit(r *http.Request, rule *routes.Rule, id *Identity, from forwarding) *Problem {
+	client := ClientNetwork(from.client)
 	switch {
 	case !rule.Public && (id == nil || id.Bearer == ""):
 		return internal() // whoever called let somebody in who is nobody

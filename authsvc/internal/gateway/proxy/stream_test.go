@@ -79,6 +79,83 @@ func TestEventsPassAtOnceAndEndWithTheSession(t *testing.T) {
 	}
 }
 
+// TestAStreamOfKnownLengthPassesAtOnceToo: what has come waits for nothing.
+func TestAStreamOfKnownLengthPassesAtOnceToo(t *testing.T) {
+	next := make(chan struct{})
+	s := service(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "6")
+		for _, part := range []string{"", "abc", "def"} {
+			_, _ = io.WriteString(w, part)
+			_ = http.NewResponseController(w).Flush()
+			<-next
+		}
+	})
+	g := start(t, proxy.Config{}, everything(t, "stream: true", s.URL))
+	res, err := http.ReadResponse(bufio.NewReader(g.dial(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"abc", "def"} {
+		next <- struct{}{}
+		got := make([]byte, 3)
+		if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != want {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	next <- struct{}{}
+}
+
+// TestAStreamGoesBothWaysAtOnce: the service answers to each part of the body
+// before the next one comes.
+func TestAStreamGoesBothWaysAtOnce(t *testing.T) {
+	s := service(t, func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		if c.EnableFullDuplex() != nil || c.Flush() != nil {
+			return
+		}
+		part := make([]byte, 3)
+		for {
+			n, err := r.Body.Read(part)
+			_, _ = w.Write(part[:n])
+			if c.Flush() != nil || err != nil {
+				return
+			}
+		}
+	})
+	g := start(t, proxy.Config{}, everything(t, "stream: true", s.URL))
+	conn := g.dial(t, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+	in := bufio.NewReader(conn)
+	res, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"abc", "def"} {
+		if _, err := fmt.Fprintf(conn, "3\r\n%s\r\n", part); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 3)
+		if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != part {
+			t.Fatalf("got %q, %v, want %q", got, err, part)
+		}
+	}
+	if _, err := io.WriteString(conn, "0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, res); got.body != "" {
+		t.Errorf("the rest is %q", got.body)
+	}
+	// The connection can be used again.
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"); err != nil {
+		t.Fatal(err)
+	}
+	if res, err = http.ReadResponse(in, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, res); got.body != "abc" {
+		t.Errorf("the next answer is %+v", got)
+	}
+}
+
 // TestAClientThatReadsNothingEndsWithTheSession: the gateway is blocked in writing
 // when the session ends.
 func TestAClientThatReadsNothingEndsWithTheSession(t *testing.T) {
