@@ -21,7 +21,7 @@
 //     digits and hyphens, because X_User and X.User become X-User somewhere; what
 //     Connection names; and the same in trailers.
 //   - The gateway's cookie is taken out of Cookie, and access_token out of the
-//     query and of Referer.
+//     query and of Referer; the rest of the query stays as it is, to the byte.
 //   - Upgrade passes only to become a WebSocket, where the rule allows it.
 //
 // # What a client sees

@@ -22,6 +22,7 @@ type exchange struct {
 	websocket bool
 	body      *body
 	answer    *answer
+	early     bool        // the client takes answers before the answer proper (RFC 9110 §15.2)
 	heard     atomic.Bool // something of the service's answer has come
 	target    *target     // whoever answers; nil until then
 
@@ -51,7 +52,7 @@ func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{})
 // newExchange prepares the exchange, which must be ended.
 func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, rule *routes.Rule, u *pool) *exchange {
 	x := &exchange{
-		proxy: p, rule: rule, pool: u, websocket: isWebSocket(r),
+		proxy: p, rule: rule, pool: u, websocket: isWebSocket(r), early: r.ProtoAtLeast(1, 1),
 		body: newBody(w, r, rule.Limits), control: http.NewResponseController(w),
 	}
 	x.answer = &answer{ResponseWriter: w, exchange: x}
@@ -126,6 +127,9 @@ func (x *exchange) request(r *http.Request) *http.Request {
 	in := r.WithContext(x.ctx)
 	in.Header = x.proxy.requestHeader(r.Header)
 	in.Trailer = nil
+	if x.body.kept != nil {
+		in.Header.Del("Expect") // it need not wait for the body
+	}
 	if x.websocket {
 		in.Header.Set("Connection", "Upgrade")
 		in.Header.Set("Upgrade", "websocket")
@@ -147,7 +151,10 @@ func (*Proxy) rewrite(pr *httputil.ProxyRequest) {
 	h.Set("X-Forwarded-Host", pr.In.Host)
 	h.Set("X-Forwarded-Proto", x.from.proto)
 	pr.Out.Host = "" // the URL's
-	pr.Out.URL.RawQuery = withoutToken(pr.Out.URL.RawQuery)
+	// Not of pr.Out: ReverseProxy leaves out what not everybody reads alike. That is
+	// for proxies that decide by the query.
+	pr.Out.URL.RawQuery = withoutToken(pr.In.URL.RawQuery)
+	pr.Out.URL.ForceQuery = pr.In.URL.ForceQuery
 	pr.Out.Trailer = x.body.to
 }
 

@@ -38,17 +38,29 @@ func isHopByHop(name string) bool {
 	return false
 }
 
+// dropHops takes out of a header what is for this hop alone.
+func dropHops(h http.Header) {
+	for name := range tokens(h["Connection"]) {
+		h.Del(name)
+	}
+	for name := range h {
+		if isHopByHop(name) {
+			delete(h, name)
+		}
+	}
+}
+
 // isClaim reports whether the name claims something that only the gateway knows.
 func isClaim(name string) bool {
 	switch name {
 	case "Authorization", "X-Access-Token", "X-Id-Token", "X-Jwt", "X-Jwt-Assertion":
-	case "X-Email", "X-Groups", "X-Roles", "X-Scopes", "X-Sub", "X-Subject", "X-Token-Subject", "X-Session-Id":
+	case "X-Email", "X-Group", "X-Groups", "X-Role", "X-Roles", "X-Scope", "X-Scopes", "X-Principal":
+	case "X-Sub", "X-Subject", "X-Token-Subject", "X-Session-Id":
 	case "X-Consumer-Id", "X-Consumer-Username", "X-Consumer-Custom-Id":
 	case "Client-Cert", "Client-Cert-Chain", "Ssl-Cert", "X-Ssl-Cert":
-	case "Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip",
+	case "Forwarded", "X-Real-Ip", "Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "X-Originating-Ip", "Cf-Connecting-Ip",
 		"Cf-Connecting-Ipv6", "Fastly-Client-Ip", "X-Azure-Clientip", "X-Appengine-User-Ip":
-	case "X-Host", "X-Http-Host-Override", "X-Scheme", "X-Url-Scheme", "Front-End-Https":
-	case "X-Http-Method", "X-Http-Method-Override", "X-Method-Override":
+	case "X-Host", "X-Scheme", "X-Url-Scheme", "Front-End-Https", "X-Method-Override":
 	case "Proxy": // CGI makes HTTP_PROXY of it ("httpoxy")
 	default:
 		return false
@@ -59,9 +71,9 @@ func isClaim(name string) bool {
 // claimPrefixes are what the names of further claims begin with.
 func claimPrefixes() []string {
 	return []string{
-		"X-Forwarded", "X-Original", "X-Rewrite", "X-User", "X-Auth", "X-Remote", "Remote-", "X-Webauth", "X-Identity",
+		"X-Forwarded", "X-Original", "X-Rewrite", "X-Http-", "X-Middleware-", "X-User", "X-Auth", "X-Remote", "Remote-", "X-Webauth", "X-Identity",
 		"X-Credential", "X-Impersonate", "Impersonate-", "X-Trusted", "X-Internal", "X-Accel-", "X-Envoy-",
-		"X-Ssl-Client", "Ssl-Client", "X-Client-Cert", "X-Client-Dn", "X-Client-Verify", "X-Amzn-Oidc", "X-Goog-Iap",
+		"X-Ssl-Client", "Ssl-Client", "X-Tls-Client", "X-Arr-Clientcert", "X-Client-Cert", "X-Client-Dn", "X-Client-Verify", "X-Amzn-Oidc", "X-Goog-Iap",
 		"X-Goog-Authenticated", "X-Ms-Client-Principal", "X-Ms-Token", "Cf-Access", "X-Vouch", "X-Pomerium",
 	}
 }
@@ -149,18 +161,30 @@ func (p *Proxy) isOwnCookie(line string) bool {
 // none from there, but clients try.
 const tokenParameter = "access_token"
 
-// withoutToken returns the query without a token.
+// withoutToken returns the query without a token, and all else to the byte. Some
+// services part a query at semicolons too.
 func withoutToken(query string) string {
-	if query == "" {
-		return ""
-	}
-	var kept []string
-	for pair := range strings.SplitSeq(query, "&") {
-		name, _, _ := strings.Cut(pair, "=")
-		decoded, err := url.QueryUnescape(name)
-		if err != nil || !strings.EqualFold(strings.TrimSpace(decoded), tokenParameter) {
-			kept = append(kept, pair)
+	var kept strings.Builder
+	for rest := query; rest != ""; {
+		end := len(rest)
+		if next := strings.IndexAny(rest[1:], "&;"); next >= 0 {
+			end = 1 + next
 		}
+		if !carriesToken(rest[:end]) {
+			kept.WriteString(rest[:end])
+		}
+		rest = rest[end:]
 	}
-	return strings.Join(kept, "&")
+	if kept := kept.String(); kept != "" && kept[0] != query[0] {
+		return kept[1:] // the first one was a token
+	}
+	return kept.String()
+}
+
+// carriesToken reports whether the parameter, with the separator before it if
+// there is one, is a token.
+func carriesToken(parameter string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(parameter, "&;"), "=")
+	decoded, err := url.QueryUnescape(name)
+	return err == nil && strings.EqualFold(strings.TrimSpace(decoded), tokenParameter)
 }

@@ -1,7 +1,9 @@
 package proxy_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -31,6 +33,8 @@ func TestNoClientTellsAServiceWhoItIs(t *testing.T) {
 		"X-Original-URL: /evil", "X-Original-Uri: /evil", "X-Rewrite-URL: /evil", "X-Original-Method: evil",
 		"X-HTTP-Method-Override: evil", "X-HTTP-Method: evil", "X-Method-Override: evil",
 		"Ssl-Client-Verify: evil", "X-SSL-Client-Cert: evil", "X-Client-Cert: evil", "X-Client-DN: evil", "Client-Cert: evil",
+		"Client-IP: evil", "X-Originating-IP: evil", "X-Role: evil", "X-Group: evil", "X-Scope: evil", "X-Principal: evil",
+		"X-Arr-ClientCert: evil", "X-Tls-Client-Cert: evil", "X-Middleware-Subrequest: evil", "X-HTTP-Path-Override: /evil",
 		"X-Accel-Redirect: /evil", "Via: 1.1 evil", "Proxy: evil", "Proxy-Connection: evil",
 		"Cookie: __Host-session=evil", "Cookie: =__Host-session=evil", "Cookie: a=1;__host-session=evil", "Cookie: \"__Host-session\"=evil",
 		"Cookie:a=1; __Host-session = evil", "Referer: http://evil:evil@h/", "Referer: http://h/?ACCESS%5ftoken=evil",
@@ -74,13 +78,18 @@ func TestWhatAServiceCannotTellAClient(t *testing.T) {
 		{"another way to it", "Alt-Svc: h3=\":443\"", ""},
 		{"a file", "X-Accel-Redirect: /secret", ""},
 		{"where it is", "Location: SERVICE/next?a=1#b", "Location: /next?a=1#b"},
+		{"where it is, and no path", "Location: SERVICE", "Location: /"},
+		{"where it is, and a query", "Location: SERVICE?a=1", "Location: /?a=1"},
+		{"where it is, and a path that looks like a host", "Location: SERVICE//example.org/x", "Location: /.//example.org/x"},
+		{"where it is, and who", "Location: http://u:p@AT/x", "Location: /x"},
+		{"where it is, of the same scheme", "Content-Location: //AT/x", "Content-Location: /x"},
 		{"elsewhere", "Location: https://example.org/x", "Location: https://example.org/x"},
 		{"here", "Location: /x", "Location: /x"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := service(t, func(w http.ResponseWriter, r *http.Request) {
 				name, value, _ := strings.Cut(c.line, ":")
-				value = strings.ReplaceAll(strings.TrimPrefix(value, " "), "SERVICE", "http://"+r.Host)
+				value = strings.NewReplacer("SERVICE", "http://"+r.Host, "AT", r.Host).Replace(strings.TrimPrefix(value, " "))
 				w.Header()[name] = []string{value}
 			})
 			g := start(t, proxy.Config{}, everything(t, "", s.URL))
@@ -98,11 +107,81 @@ func TestWhatAServiceCannotTellAClient(t *testing.T) {
 }
 
 func TestEarlyHintsAreCleanedToo(t *testing.T) {
-	s := rawService(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nSet-Cookie: __Host-session=evil\r\n\r\n"+ok)
+	s := rawService(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nSet-Cookie: __Host-session=evil\r\n"+
+		"Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=1\r\nUpgrade: h2c\r\n\r\n"+ok)
 	g := start(t, proxy.Config{}, everything(t, "", s.url))
 	res := g.ask(t, "GET", "/")
-	if res.status != 103 || res.header.Get("Link") != "</a.css>" || res.header.Get("Set-Cookie") != "" {
+	if res.status != 103 || fmt.Sprint(res.header) != "map[Link:[</a.css>]]" {
 		t.Errorf("got %d %v", res.status, res.header)
+	}
+	// HTTP/1.0 has no such answers (RFC 9110 §15.2).
+	if res := g.send(t, "GET / HTTP/1.0\r\n\r\n"); res.status != 200 || res.body != "ok" {
+		t.Errorf("HTTP/1.0: got %+v", res)
+	}
+}
+
+// TestWhoeverExpectsToGoOn waits until somebody wants the body (RFC 9110 §10.1.1).
+func TestWhoeverExpectsToGoOn(t *testing.T) {
+	s := service(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/no" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprint(w, string(body), err)
+	})
+	g := start(t, proxy.Config{}, everything(t, "", s.URL))
+	for _, c := range []struct {
+		request string
+		answers []int
+	}{
+		{"POST /no", []int{403}},
+		{"POST /", []int{100, 200}},
+		{"PUT /", []int{100, 200}}, // kept, so the gateway wants it
+	} {
+		conn := g.dial(t, c.request+" HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+		in := bufio.NewReader(conn)
+		for i, want := range c.answers {
+			res, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, res); got.status != want || i == 1 && got.body != "abc<nil>" {
+				t.Errorf("%s: answer %d is %+v, want %d", c.request, i, got, want)
+			}
+			if _, err := io.WriteString(conn, "abc"); i == 0 && err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestTheQueryPassesAsItCame but for tokens, however many ways a service has to read it.
+func TestTheQueryPassesAsItCame(t *testing.T) {
+	s := rawService(t, ok)
+	g := start(t, proxy.Config{}, everything(t, "", s.url))
+	for _, c := range []struct{ sent, want string }{
+		{"?b=1&a=2", "?b=1&a=2"},
+		{"?", "?"},
+		{"?&&a=%2e%2E//;&", "?&&a=%2e%2E//;&"},
+		{"?share=100%&q=%zz", "?share=100%&q=%zz"},
+		{"?a=1;b=2", "?a=1;b=2"},
+		{"?access_token=t", ""},
+		{"?access_token", ""},
+		{"?a=1&access_token=t&b=2", "?a=1&b=2"},
+		{"?access_token=t&a=1;b=2", "?a=1;b=2"},
+		{"?a=1;access_token=t;b=2", "?a=1;b=2"},
+		{"?a=1&%61ccess%5Ftoken=t", "?a=1"},
+		{"?Access_Token=t&+access_token+=t&a", "?a"},
+	} {
+		if res := g.ask(t, "GET", "/"+c.sent); res.status != http.StatusOK {
+			t.Errorf("%s: got %+v", c.sent, res)
+			continue
+		}
+		line, _, _ := strings.Cut(<-s.seen, "\r\n")
+		if want := "GET /" + c.want + " HTTP/1.1"; line != want {
+			t.Errorf("%s: the service saw %q, want %q", c.sent, line, want)
+		}
 	}
 }
 

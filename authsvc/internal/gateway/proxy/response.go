@@ -62,6 +62,12 @@ func (x *exchange) publicURL(text string) string {
 	for _, t := range x.pool.targets {
 		if strings.EqualFold(u.Host, t.url.Host) {
 			u.Scheme, u.Host, u.User = "", "", nil
+			switch {
+			case u.Path == "":
+				u.Path = "/"
+			case strings.HasPrefix(u.Path, "//"): // not the host of another one (RFC 3986 §4.2)
+				return "/." + u.String()
+			}
 			return u.String()
 		}
 	}
@@ -81,10 +87,14 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // WriteHeader cleans what comes before the answer proper (103 Early Hints), which
 // nobody else has looked at.
 func (a *answer) WriteHeader(status int) {
-	if status < http.StatusOK {
-		a.exchange.cleanAnswer(a.Header())
-	} else {
+	switch {
+	case status >= http.StatusOK:
 		a.status = status
+	case !a.exchange.early:
+		return
+	default:
+		dropHops(a.Header())
+		a.exchange.cleanAnswer(a.Header())
 	}
 	a.ResponseWriter.WriteHeader(status)
 }

@@ -95,6 +95,7 @@ func TestAStreamOfKnownLengthPassesAtOnceToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
 	for _, want := range []string{"abc", "def"} {
 		next <- struct{}{}
 		got := make([]byte, 3)
