@@ -52,7 +52,7 @@ func (t *target) connectFailed(b *pool, err error) {
 
 // tell says that a target's health has changed.
 func (b *pool) tell(t *target, err error) {
-	b.metrics.health(b.upstream.Name, t.url.String(), err == nil)
+	b.show(t, err == nil)
 	if err == nil {
 		b.log.Info("an upstream's URL is healthy again", "upstream", b.upstream.Name, "url", t.url.String())
 		return
@@ -64,8 +64,11 @@ func (b *pool) tell(t *target, err error) {
 func (b *pool) startChecks() {
 	ctx, stop := context.WithCancel(b.ctx)
 	b.stop = stop
+	b.shown.Lock()
+	b.listed = true
+	b.shown.Unlock()
 	for _, t := range b.targets {
-		b.metrics.health(b.upstream.Name, t.url.String(), true)
+		b.show(t, true)
 		b.checks.Go(func() { b.check(ctx, t) })
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
 )
 
@@ -97,6 +99,25 @@ rules: [{name: all, path: /, methods: [GET], upstream: s}]`, nobody(t), nobody(t
 	got := g.ask(t, "GET", "/")
 	if p := got.problem(t); p.Code != "upstream_unavailable" || got.header.Get("Retry-After") != "3600" || strings.Contains(got.body, "127.0.0.1") {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestMetricsAreOfTheTableInForce: a request that began before may still find out
+// something about a URL that has left it.
+func TestMetricsAreOfTheTableInForce(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	g := start(t, proxy.Config{Registry: registry}, everything(t, "", nobody(t)))
+	if err := g.proxy.Use(everything(t, "", rawService(t, ok).url)); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.ask(t, "GET", "/"); got.problem(t).Code != "upstream_unreachable" {
+		t.Errorf("got %+v", got)
+	}
+	const over = "requests_total{all,502}=1 requests_in_flight{s}=0 "
+	var got string
+	eventually(t, over, func() bool { got = sample(t, registry); return strings.HasPrefix(got, over) })
+	if got != over+"upstream_healthy{s,*}=1" {
+		t.Errorf("got %s", got)
 	}
 }
 

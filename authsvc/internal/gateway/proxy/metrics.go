@@ -55,12 +55,28 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) health(upstream, url string, healthy bool) {
+// show sets the gauge of a target while its pool is in the table.
+func (b *pool) show(t *target, healthy bool) {
+	b.shown.Lock()
+	defer b.shown.Unlock()
+	if !b.listed {
+		return // it would stay for ever
+	}
 	value := 0.0
 	if healthy {
 		value = 1
 	}
-	m.healthy.WithLabelValues(upstream, url).Set(value)
+	b.metrics.healthy.WithLabelValues(b.upstream.Name, t.url.String()).Set(value)
+}
+
+// hide takes the gauges of a pool away that leaves the table.
+func (b *pool) hide() {
+	b.shown.Lock()
+	defer b.shown.Unlock()
+	b.listed = false
+	for _, t := range b.targets {
+		b.metrics.healthy.DeleteLabelValues(b.upstream.Name, t.url.String())
+	}
 }
 
 // observe counts a request that is over.

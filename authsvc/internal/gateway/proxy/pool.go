@@ -39,6 +39,9 @@ type pool struct {
 	log      *slog.Logger
 	metrics  *metrics
 
+	shown  sync.Mutex
+	listed bool // guarded by shown; whether the pool is in the table
+
 	users int         // exchanges and the table; guarded by Proxy.mu
 	drain *time.Timer // guarded by Proxy.mu; set once the pool has left the table
 }

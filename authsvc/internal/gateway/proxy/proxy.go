@@ -130,7 +130,7 @@ func (p *Proxy) Use(table *routes.Table) error {
 // the time to drain. The caller holds mu.
 func (p *Proxy) retire(b *pool) {
 	b.stop()
-	b.metrics.healthy.DeletePartialMatch(map[string]string{"upstream": b.upstream.Name})
+	b.hide()
 	if b.users--; b.users == 0 {
 		b.close()
 		return
