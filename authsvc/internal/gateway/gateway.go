@@ -92,23 +92,27 @@ func (g *Gateway) openRoutes(context.Context) (err error) {
 		}
 		return g.proxy.Use(table)
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return g.registry.Register(g.routes)
 }
 
 // check refuses tables that the gateway cannot serve.
 func (g *Gateway) check(table *routes.Table) error {
+	var wrong []error
+	for _, u := range table.Upstreams() {
+		if u.SPIFFE != "" && g.config.Identity == nil {
+			wrong = append(wrong, u.Mistake("spiffe", "the gateway has no certificate to connect with"))
+		}
+	}
 	for _, rule := range table.Rules() {
 		switch rule.Path {
 		case pathLogin, pathRefresh, pathLogout:
-			return fmt.Errorf("rule %q: path: %s is the gateway's own", rule.Name, rule.Path)
+			wrong = append(wrong, rule.Mistake("path", rule.Path+" is the gateway's own"))
 		}
 	}
-	for _, u := range table.Upstreams() {
-		if u.SPIFFE != "" && g.config.Identity == nil {
-			return fmt.Errorf("upstream %s: spiffe: the gateway has no certificate to connect with", u.Name)
-		}
-	}
-	return nil
+	return errors.Join(wrong...)
 }
 
 // openCertificate reads what clients are shown, nil without TLS.

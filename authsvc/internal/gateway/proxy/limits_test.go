@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -236,7 +235,7 @@ func TestAnIdentityIsNotGivenUpForAHostName(t *testing.T) {
 	err = p.Use(parse(t, `
 upstreams: {s: {urls: ["https://h:1"], spiffe: "spiffe://example.org/s"}}
 rules: [{name: all, path: /, methods: [GET], upstream: s}]`))
-	if err == nil || errors.Unwrap(err) == nil || err.Error() != "upstream s: spiffe: the gateway has no certificate to connect with" {
+	if err == nil || err.Error() != "routes.yaml:2: upstreams[s].spiffe: the gateway has no certificate to connect with" {
 		t.Errorf("got %v", err)
 	}
 }

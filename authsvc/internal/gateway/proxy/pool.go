@@ -72,7 +72,7 @@ type transport interface {
 func (p *Proxy) newPool(u *routes.Upstream) (*pool, error) {
 	requests, upgrades, err := p.transports(u)
 	if err != nil {
-		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	b := &pool{
@@ -104,10 +104,13 @@ func (p *Proxy) transports(u *routes.Upstream) (requests, upgrades transport, er
 	switch {
 	case u.SPIFFE != "" && p.config.Identity == nil:
 		// Not to the host name instead: whoever asks for an identity wants that one.
-		return nil, nil, errors.New("spiffe: the gateway has no certificate to connect with")
+		return nil, nil, u.Mistake("spiffe", "the gateway has no certificate to connect with")
 	case u.SPIFFE != "":
 		mutual, err := p.config.Identity.Transport(base, u.SPIFFE)
-		return mutual, mutual, err
+		if err != nil {
+			return nil, nil, u.Mistake("spiffe", err.Error())
+		}
+		return mutual, mutual, nil
 	case u.H2C:
 		clear := base.Clone()
 		clear.Protocols = new(http.Protocols)

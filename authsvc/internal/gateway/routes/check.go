@@ -89,16 +89,6 @@ func (d *decoder) faulty(path string) bool {
 	})
 }
 
-// lineOf returns the line of the field or, where it is missing, of what it is missing in.
-func (d *decoder) lineOf(path string) int {
-	for {
-		if line, ok := d.lines[path]; ok {
-			return line
-		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
-	}
-}
-
 // at reports a mistake at the field.
 func (d *decoder) at(path, format string, args ...any) {
 	d.wrong(d.lineOf(path), path, format, args...)

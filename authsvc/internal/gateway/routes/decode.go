@@ -15,8 +15,7 @@ import (
 // field for those who judge the values later. It goes on after a mistake, so that
 // all are found at once.
 type decoder struct {
-	name     string
-	lines    map[string]int // by path
+	source
 	mistakes []mistake
 }
 
@@ -95,7 +94,7 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, path string) {
 	}
 	d.members(n, path, func(name, at string, value *yaml.Node) {
 		for i := range v.NumField() {
-			if v.Type().Field(i).Tag.Get("yaml") == name {
+			if tag := v.Type().Field(i).Tag.Get("yaml"); tag == name && tag != "" && tag != "-" {
 				d.decode(value, v.Field(i), at)
 				return
 			}

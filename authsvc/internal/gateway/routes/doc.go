@@ -11,13 +11,12 @@
 // # Matching
 //
 // Nothing is exposed that no rule names. The most specific host decides first:
-// the host itself, then the longest wildcard, then the rules without a host; a
-// Host header that is no host has no rules. Of
-// its rules the longest path decides, whole segments only, and exact paths before
-// prefixes; of these, the one that names the method. There is no falling back: a
-// host that has rules of its own is served by no others, and a method that the
-// longest path does not name is refused even if a shorter one names it. GET does
-// not imply HEAD.
+// the host itself, then the longest wildcard, then the rules without a host; what
+// is no host has no rules. Of its rules the longest path decides, whole segments
+// only, and exact paths before prefixes; of these, the one that names the method.
+// There is no falling back: a host that has rules of its own is served by no
+// others, and a method that the longest path does not name is refused even if a
+// shorter one names it. GET does not imply HEAD.
 //
 // # The path
 //
@@ -94,7 +93,8 @@
 // [File] looks at the file when its folder changes, and every few seconds anyway,
 // so that renames, Kubernetes' swap of links and file systems without
 // notifications all work. A file with a mistake is refused with a log line, and
-// the table stays as it is. Replace the file by a rename: a file that is written
-// in place may be read when half of it is there, and half of a list of rules is a
-// list of rules.
+// the table stays as it is; the metrics say so as well. A change counts once the
+// file has stayed the same for 50 ms, because half of a list of rules is a list of
+// rules. What is written in place more slowly than that may still be read when half
+// of it is there: replace the file by a rename.
 package routes

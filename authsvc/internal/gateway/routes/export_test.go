@@ -9,7 +9,7 @@ import (
 // OpenPolling is Open where nothing can be watched.
 func OpenPolling(path string) (*File, error) {
 	f, ctx := newFile(path, slog.New(slog.DiscardHandler), nil)
-	if err := f.load(); err != nil {
+	if err := f.judge(f.read()); err != nil {
 		return nil, err
 	}
 	var none *fsnotify.Watcher

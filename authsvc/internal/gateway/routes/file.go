@@ -34,8 +34,15 @@ type File struct {
 	mu    sync.Mutex
 	stats Stats // guarded by mu
 
-	// read is the sum of what was read last. Only the goroutine of watch uses it.
-	read [sha256.Size]byte
+	// judged is what was read when the file was judged last, and seen when it was
+	// looked at last. Only the goroutine of watch uses them.
+	judged, seen reading
+}
+
+// reading tells apart what reading the file may bring.
+type reading struct {
+	sum [sha256.Size]byte
+	err string
 }
 
 // Stats tells what became of the file's changes.
@@ -54,7 +61,7 @@ type Stats struct {
 func Open(path string, log *slog.Logger, adopt func(*Table) error) (*File, error) {
 	f, ctx := newFile(path, log, adopt)
 	notify := f.notifications()
-	if err := f.load(); err != nil {
+	if err := f.judge(f.read()); err != nil {
 		f.stop()
 		if notify != nil {
 			err = errors.Join(err, notify.Close())
@@ -133,9 +140,11 @@ func (f *File) watch(ctx context.Context, notify *fsnotify.Watcher) {
 			// Notifications may have been lost.
 			f.log.Warn("watching the routes", "path", f.path, "error", err)
 		case <-next.C:
-			f.look()
-			next.Reset(pollInterval)
-			soon = false
+			if soon = f.look(); soon {
+				next.Reset(settleTime)
+			} else {
+				next.Reset(pollInterval)
+			}
 			continue
 		case <-ctx.Done():
 			return
@@ -147,55 +156,62 @@ func (f *File) watch(ctx context.Context, notify *fsnotify.Watcher) {
 	}
 }
 
-// look reads the file again and logs what came of it.
-func (f *File) look() {
-	before := f.Stats()
-	err := f.load()
-	switch now := f.Stats(); {
-	case err != nil && now.Refused != before.Refused:
+// look reads the file again and, if it has changed, judges it and logs what came
+// of it. It reports whether it has to be called again soon: only what is the same
+// twice is judged, because a file may be looked at while it is written.
+func (f *File) look() (again bool) {
+	text, now, err := f.read()
+	last := f.seen
+	f.seen = now
+	switch {
+	case now == f.judged:
+		return false
+	case now != last:
+		return true
+	}
+	if err := f.judge(text, now, err); err != nil {
 		f.log.Error("the new routes are refused, the old ones stay", "path", f.path, "error", err)
-	case now.Adopted != before.Adopted:
+	} else {
 		f.log.Info("the routes have changed", "path", f.path, "rules", len(f.Current().rules))
 	}
+	return false
 }
 
-// load reads the file and adopts its table, unless it has been judged already.
-func (f *File) load() error {
+func (f *File) read() ([]byte, reading, error) {
 	text, err := readFile(f.path)
 	if err != nil {
-		// What is read after this is new, even if it is what was there before.
-		f.read = [sha256.Size]byte{}
-		return f.refuse(err)
+		return nil, reading{err: err.Error()}, err
 	}
-	sum := sha256.Sum256(text)
-	if sum == f.read {
-		return f.Err()
-	}
-	f.read = sum
-	table, err := Parse(f.path, text)
+	return text, reading{sum: sha256.Sum256(text)}, nil
+}
+
+// judge adopts the table that was read, or says why not.
+func (f *File) judge(text []byte, as reading, err error) error {
+	f.judged = as
+	var table *Table
 	if err == nil {
-		if err = f.adopt(table); err != nil {
-			err = fmt.Errorf("%s: %w", f.path, err)
-		}
+		table, err = Parse(f.path, text)
 	}
-	if err != nil {
-		return f.refuse(err)
+	if err == nil {
+		err = f.adopted(table)
 	}
-	f.current.Store(table)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.stats.Err = err
+	if err != nil {
+		f.stats.Refused++
+		return err
+	}
 	f.stats.Adopted++
-	f.stats.Err = nil
+	f.current.Store(table)
 	return nil
 }
 
-func (f *File) refuse(err error) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	// A file that stays away is one refusal, not one each time it is looked for.
-	if f.stats.Err == nil || f.stats.Err.Error() != err.Error() {
-		f.stats.Refused++
+// adopted asks the file's user, whose errors may have lines or not.
+func (f *File) adopted(table *Table) error {
+	err := f.adopt(table)
+	if _, placed := errors.AsType[*mistakeError](err); err == nil || placed {
+		return err
 	}
-	f.stats.Err = err
-	return err
+	return fmt.Errorf("%s: %w", f.path, err)
 }

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
 )
 
@@ -190,6 +192,100 @@ func TestABadFileIsRefusedAndTheOldTableStays(t *testing.T) {
 	if f.Err() != nil {
 		t.Errorf("err = %v", f.Err())
 	}
+}
+
+// TestAFileThatIsBeingWrittenIsNotRead: half of a list of rules is a list of rules.
+func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "routes.yaml")
+	put(t, path, named("first"))
+	const looks = 10 * time.Second
+	const settles = 50 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		f, err := routes.OpenPolling(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close() //nolint:errcheck // never fails
+		write := func(text string) {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}
+		const more = "  - {name: more, path: /more, methods: [GET], upstream: s}\n"
+		full := strings.Replace(strings.Replace(named("second"), "[{", "\n  - {", 1), "}]", "}", 1)
+		write(full) // and no more yet
+		pass(looks + settles/2)
+		write(full + more[:9])
+		pass(settles)
+		write(full + more)
+		pass(settles)
+		if s := f.Stats(); s.Adopted != 1 || s.Refused != 0 {
+			t.Errorf("while the file is written: %+v", s)
+		}
+		pass(settles)
+		if rules := f.Current().Rules(); len(rules) != 2 || f.Stats().Adopted != 2 || f.Stats().Refused != 0 {
+			t.Errorf("afterwards: %+v, %d rules", f.Stats(), len(rules))
+		}
+		// Neither is one that is away for a moment.
+		pass(looks - settles)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		pass(settles)
+		write(full + more)
+		pass(looks)
+		if s := f.Stats(); s.Adopted != 2 || s.Refused != 0 || s.Err != nil {
+			t.Errorf("after a moment without a file: %+v", s)
+		}
+	})
+}
+
+// TestMistakesThatOnlyTheUserKnows have their lines, too.
+func TestMistakesThatOnlyTheUserKnows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "routes.yaml")
+	put(t, path, "upstreams:\n  s:\n    urls: [\"https://h:1\"]\n    spiffe: spiffe://d/s\nrules:\n- name: n\n  path: /\n  methods: [GET]\n  upstream: s\n")
+	_, err := routes.Open(path, nil, func(table *routes.Table) error {
+		return errors.Join(table.Upstreams()[0].Mistake("spiffe", "is not here"), table.Rules()[0].Mistake("path", "is taken"))
+	})
+	want := path + ":4: upstreams[s].spiffe: is not here\n" + path + ":7: rules[0].path: is taken"
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "routes.yaml")
+	put(t, path, named("first"))
+	f, _ := open(t, path, nil)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(f)
+	expect := func(want string) {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				got = append(got, fmt.Sprint(m.GetCounter().GetValue()+m.GetGauge().GetValue()))
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("adopted, refused, current: %v, want %s", got, want)
+		}
+	}
+	expect("1 0 1")
+	put(t, path, "nonsense")
+	eventually(t, "refused", func() bool { return f.Stats().Refused == 1 })
+	expect("1 1 0")
+	put(t, path, named("first"))
+	eventually(t, "adopted", func() bool { return f.Stats().Adopted == 2 })
+	expect("2 1 1")
 }
 
 // TestAFileIsReadNowAndThenAnyway: what notifications do not tell, such as a

@@ -73,7 +73,7 @@ func readFile(path string) ([]byte, error) {
 // Parse reads a table. name is the file's, for the error, which lists every
 // mistake on a line of its own: name:line: field: what is wrong.
 func Parse(name string, text []byte) (*Table, error) {
-	d := &decoder{name: name, lines: make(map[string]int)}
+	d := &decoder{source: source{name, make(map[string]int)}}
 	doc := d.document(text)
 	if doc != nil {
 		d.check(doc)
@@ -81,7 +81,7 @@ func Parse(name string, text []byte) (*Table, error) {
 	if err := d.err(); err != nil {
 		return nil, err
 	}
-	return build(doc), nil
+	return build(doc, &d.source), nil
 }
 
 // document decodes the file's one document; nil if it has none.
@@ -142,14 +142,16 @@ func (d *decoder) err() error {
 }
 
 // build makes the table of a document without mistakes.
-func build(doc *document) *Table {
+func build(doc *document, from *source) *Table {
 	t := &Table{rules: doc.Rules, hosts: make(map[string]*node), wildcards: make(map[string]*node)}
 	for _, name := range slices.Sorted(maps.Keys(doc.Upstreams)) {
 		u := doc.Upstreams[name]
 		u.Name, u.Audience = name, cmp.Or(u.Audience, name)
+		u.place = place{from, fmt.Sprintf("upstreams[%s]", name)}
 		t.upstreams = append(t.upstreams, u)
 	}
-	for _, r := range doc.Rules {
+	for i, r := range doc.Rules {
+		r.place = place{from, fmt.Sprintf("rules[%d]", i)}
 		r.Upstream = doc.Upstreams[r.UpstreamName]
 		if r.Rate != nil {
 			r.Rate.Burst = cmp.Or(r.Rate.Burst, r.Rate.Requests)

@@ -58,6 +58,8 @@ func TestMistakes(t *testing.T) {
 		{"unknown field", good + "extra: 1\n", "f:7: extra: is not a field of the format"},
 		{"unknown field of a rule", good + "    meth: 1\n", "f:7: rules[0].meth: is not a field of the format"},
 		{"case counts", good + "    Public: true\n", "f:7: rules[0].Public: is not a field of the format"},
+		{"the name of no field", good + "    \"-\": {urls: [\"http://h:1\"]}\n", "f:7: rules[0].-: is not a field of the format"},
+		{"no name", good + "    \"\": 1\n", "f:7: rules[0].: is not a field of the format"},
 		{"duplicate field", good + "    path: /a\n", "f:7: rules[0].path: is there already, on line 4"},
 		{"duplicate top", good + up, "f:7: upstreams: is there already, on line 1"},
 		{"anchor", good + "    scopes: &a [x]\n", "f:7: rules[0].scopes: must not use anchors or aliases"},

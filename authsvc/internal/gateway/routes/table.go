@@ -41,6 +41,8 @@ type Rule struct {
 	Retries int    `yaml:"retries" validate:"min=0,max=5"`
 	Limits  Limits `yaml:"limits"`
 	Rate    *Rate  `yaml:"rate"` // nil: no limit
+
+	place place
 }
 
 // Limits bound one request.
@@ -69,6 +71,8 @@ type Upstream struct {
 	MaxInFlight    int           `yaml:"max_in_flight" validate:"min=1,max=1000000"`
 	ConnectTimeout time.Duration `yaml:"connect_timeout" validate:"min=1ms,max=1m"`
 	Health         Health        `yaml:"health"`
+
+	place place
 }
 
 // Health says how each URL of an upstream is checked.
