@@ -204,18 +204,19 @@ type reply struct {
 // send writes bytes to the gateway and reads the answer.
 func (g *gateway) send(t testing.TB, request string) reply {
 	t.Helper()
-	conn := g.dial(t, request)
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return read(t, res)
+	return answerOn(t, g.dial(t, request))
 }
 
 // dial writes bytes to the gateway.
 func (g *gateway) dial(t testing.TB, request string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", g.Listener.Addr().String())
+	return dial(t, g.Listener.Addr().String(), request)
+}
+
+// dial writes bytes to whoever listens.
+func dial(t testing.TB, address, request string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,6 +225,16 @@ func (g *gateway) dial(t testing.TB, request string) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// answerOn reads an answer.
+func answerOn(t testing.TB, conn net.Conn) reply {
+	t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read(t, res)
 }
 
 // ask sends a request without a body.

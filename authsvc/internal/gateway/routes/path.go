@@ -14,12 +14,15 @@ import (
 // error says why, in words that a client may see.
 //
 // The request target must be a path as RFC 3986 §3.3 spells it, so neither an
-// absolute URL nor "*". What it holds must not be, decoded or not: an empty
-// segment but the last, a segment of dots alone, a slash or backslash in
-// disguise, ";", "?", "#", a control character, an encoded dot, text that would
-// decode a second time, or anything but UTF-8.
+// absolute URL nor "*", and have no fragment. What the path holds must not be,
+// decoded or not: an empty segment but the last, a segment of dots alone, a slash
+// or backslash in disguise, ";", "?", "#", a control character, an encoded dot,
+// text that would decode a second time, or anything but UTF-8.
 func CleanPath(r *http.Request) (string, error) {
-	raw, _, _ := strings.Cut(r.RequestURI, "?")
+	raw, query, _ := strings.Cut(r.RequestURI, "?")
+	if strings.Contains(query, "#") {
+		return "", errors.New("the request target must not have a fragment")
+	}
 	if err := checkRaw(raw); err != nil {
 		return "", err
 	}

@@ -21,7 +21,7 @@ func request(target string) (*http.Request, error) {
 func TestCleanPath(t *testing.T) {
 	for _, c := range []struct{ target, want string }{
 		{"/", "/"},
-		{"/orders/1?x=%2e%2e//;#", "/orders/1"},
+		{"/orders/1?x=%2e%2e//;", "/orders/1"},
 		{"/orders/", "/orders/"},
 		{"/a.b/..c/c../.well-known", "/a.b/..c/c../.well-known"},
 		{"/%61dmin", "/admin"},
@@ -53,7 +53,7 @@ func TestAmbiguousPathsAreRefused(t *testing.T) {
 		"/a%2fb", "/a%2Fb", "/a%252fb", "/%2f%2fevil",
 		`/a\b`, `/..\b`, "/a%5cb", "/a%5C..%5Cb", "/a%255cb",
 		"/a;b", "/a;/b", "/..;/b", "/a%3bb", "/a;jsessionid=1", "/admin;/x",
-		"/a#b", "/a%23b", "/a%3fb", "/a%3Fx=1",
+		"/a#b", "/a%23b", "/a?b#c", "/a?#", "/a%3fb", "/a%3Fx=1",
 		"/a%00", "/a%00.js", "/a%0d%0ab", "/a%09b", "/a%7f", "/a%c2%85",
 		"/a%ff", "/%c0%ae%c0%ae/", "/%c0%af", "/%ed%a0%80", "/%f8%80%80%80%af",
 		"/a\xffb", "/größe", "/a\"b", "/a<b>", "/a^b", "/a`b", "/a{b}", "/a|b", "/a[b]",
