@@ -14,6 +14,7 @@ import (
 
 // ServeHTTP answers one request, whatever it is.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer g.recovered()
 	if r.ContentLength != 0 { // what never ends would hold the connection for ever
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.config.BodyTimeout))
 	}

@@ -315,3 +315,72 @@ func TestHTTP2OnBothSides(t *testing.T) {
 		})
 	}
 }
+
+// TestCallsAsOfGRPC: parts in both directions in turn, and a status in trailers that
+// nobody has announced; or a status alone, in the header.
+func TestCallsAsOfGRPC(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		if r.Header.Get("Te") != "trailers" || r.URL.Path == "/pkg.Service/Refuse" {
+			w.Header().Set("Grpc-Status", "7")
+			return
+		}
+		flush := http.NewResponseController(w)
+		_ = flush.Flush() // the client decides
+		part := make([]byte, 4)
+		for {
+			n, err := r.Body.Read(part)
+			if err != nil {
+				break
+			}
+			_, _ = w.Write(part[:n])
+			_ = flush.Flush()
+		}
+		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+		w.Header().Set(http.TrailerPrefix+"Set-Cookie", "__Host-session=evil")
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	g := prepare(t, proxy.Config{}, parse(t, `
+upstreams: {s: {urls: ["`+s.URL+`"], h2c: true}}
+rules: [{name: r, path: /pkg.Service, methods: [POST], upstream: s, stream: true}]`))
+	g.EnableHTTP2 = true
+	g.StartTLS()
+	call := func(method string) (*io.PipeWriter, *http.Response) {
+		t.Helper()
+		in, out := io.Pipe()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/pkg.Service/"+method, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Te": {"trailers"}, "Content-Type": {"application/grpc"}}
+		res, err := g.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out, res
+	}
+	out, res := call("Echo")
+	for range 3 {
+		if _, err := out.Write([]byte("part")); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 4)
+		if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != "part" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, res); fmt.Sprint(got.trailer) != "map[Grpc-Status:[0]]" {
+		t.Errorf("the trailer is %v", got.trailer)
+	}
+	out, res = call("Refuse")
+	if got := read(t, res); got.header.Get("Grpc-Status") != "7" || len(got.trailer) != 0 {
+		t.Errorf("got %+v", got)
+	}
+	_ = out.Close()
+}
