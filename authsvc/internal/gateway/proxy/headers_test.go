@@ -89,6 +89,8 @@ func TestWhatAServiceCannotTellAClient(t *testing.T) {
 		{"where it is, and a path that looks like a host", "Location: SERVICE//example.org/x", "Location: /.//example.org/x"},
 		{"where it is, and who", "Location: http://u:p@AT/x", "Location: /x"},
 		{"where it is, of the same scheme", "Content-Location: //AT/x", "Content-Location: /x"},
+		{"where another URL of it is, by the default port", "Location: https://elsewhere.invalid/x", "Location: /x"},
+		{"another port of it", "Location: http://elsewhere.invalid/x", "Location: http://elsewhere.invalid/x"},
 		{"elsewhere", "Location: https://example.org/x", "Location: https://example.org/x"},
 		{"here", "Location: /x", "Location: /x"},
 	} {
@@ -98,7 +100,7 @@ func TestWhatAServiceCannotTellAClient(t *testing.T) {
 				value = strings.NewReplacer("SERVICE", "http://"+r.Host, "AT", r.Host).Replace(strings.TrimPrefix(value, " "))
 				w.Header()[name] = []string{value}
 			})
-			g := start(t, proxy.Config{}, everything(t, "", s.URL))
+			g := start(t, proxy.Config{}, everything(t, "", s.URL, "https://elsewhere.invalid:443"))
 			res := g.ask(t, "GET", "/")
 			name, _, _ := strings.Cut(c.line, ":")
 			got := ""

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -60,7 +61,7 @@ func (x *exchange) publicURL(text string) string {
 		return text
 	}
 	for _, t := range x.pool.targets {
-		if strings.EqualFold(u.Host, t.url.Host) {
+		if isAt(u, t.url) {
 			u.Scheme, u.Host, u.User = "", "", nil
 			switch {
 			case u.Path == "":
@@ -72,6 +73,16 @@ func (x *exchange) publicURL(text string) string {
 		}
 	}
 	return text
+}
+
+// isAt reports whether the URL is at the target's host and port. Services leave
+// the port out that the scheme implies.
+func isAt(u, target *url.URL) bool {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[cmp.Or(u.Scheme, target.Scheme)]
+	}
+	return strings.EqualFold(u.Hostname(), target.Hostname()) && port == target.Port()
 }
 
 // answer is the client's side of an exchange.
