@@ -121,6 +121,25 @@ func TestMetricsAreOfTheTableInForce(t *testing.T) {
 	}
 }
 
+// TestAURLThatCannotBeConnectedToGetsNoMore, long before the next check.
+func TestAURLThatCannotBeConnectedToGetsNoMore(t *testing.T) {
+	checked := make(chan struct{}, 1)
+	s := service(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" {
+			checked <- struct{}{}
+		}
+	})
+	g := start(t, proxy.Config{}, table(t, `
+upstreams: {s: {urls: URL, health: {path: /healthz, interval: 1h}}}
+rules: [{name: all, path: /, methods: [GET], upstream: s, retries: 0}]`, s.URL))
+	<-checked
+	if got := g.ask(t, "GET", "/"); got.status != http.StatusOK {
+		t.Fatalf("got %+v", got)
+	}
+	s.Close()
+	eventually(t, "503", func() bool { return g.ask(t, "GET", "/").status == http.StatusServiceUnavailable })
+}
+
 func TestAURLComesBackWhenItIsHealthyAgain(t *testing.T) {
 	var sick atomic.Bool
 	sick.Store(true)

@@ -112,6 +112,30 @@ func TestAClientThatReadsNoAnswers(t *testing.T) {
 	eventually(t, "the connection is closed", closed.Load)
 }
 
+// TestALateAnswerOfTheGatewayIsSent although the server's own time for it is over.
+func TestALateAnswerOfTheGatewayIsSent(t *testing.T) {
+	s := service(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	g := prepare(t, proxy.Config{}, everything(t, "limits: {time: 200ms}", s.URL))
+	g.Config.WriteTimeout = 20 * time.Millisecond
+	g.Start()
+	if got := g.ask(t, "GET", "/"); got.problem(t).Code != "upstream_timeout" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestABodyThatNobodyWants holds up neither the answer nor the connection.
+func TestABodyThatNobodyWants(t *testing.T) {
+	g := start(t, proxy.Config{}, everything(t, "limits: {time: 1h}", rawService(t, ok).url))
+	conn := g.dial(t, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nabc")
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 OK\r\n") {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestASessionThatEndsBeforeTheAnswerIsToldSo(t *testing.T) {
 	asked := make(chan struct{})
 	s := service(t, func(_ http.ResponseWriter, r *http.Request) {

@@ -160,9 +160,7 @@ func TestAStreamGoesBothWaysAtOnce(t *testing.T) {
 // TestAClientThatReadsNothingEndsWithTheSession: the gateway is blocked in writing
 // when the session ends.
 func TestAClientThatReadsNothingEndsWithTheSession(t *testing.T) {
-	gone := make(chan struct{})
 	s := service(t, func(w http.ResponseWriter, _ *http.Request) {
-		defer close(gone)
 		chunk := make([]byte, 64<<10)
 		for {
 			if _, err := w.Write(chunk); err != nil {
@@ -171,6 +169,11 @@ func TestAClientThatReadsNothingEndsWithTheSession(t *testing.T) {
 		}
 	})
 	g := start(t, proxy.Config{}, everything(t, "stream: true, limits: {idle: 1h}", s.URL))
+	gone := make(chan struct{})
+	g.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(gone)
+		g.ServeHTTP(w, r)
+	})
 	end := g.sessions()
 	in := bufio.NewReader(g.dial(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
 	if line, err := in.ReadString('\n'); err != nil || line != "HTTP/1.1 200 OK\r\n" {
