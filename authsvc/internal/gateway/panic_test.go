@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -22,8 +23,8 @@ func TestAPanicIsLoggedAndCutsTheAnswerOff(t *testing.T) {
 	w.config.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
 	g := w.replica(t)
 	defer func() {
-		if v := recover(); v != http.ErrAbortHandler {
-			t.Errorf("net/http gets the panic %v", v)
+		if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+			t.Errorf("net/http gets the panic %v", err)
 		}
 		if !strings.Contains(log.String(), "out of order") || !strings.Contains(log.String(), "panic_test.go") {
 			t.Errorf("the log has %q", log.String())
