@@ -14,7 +14,7 @@ type Claims struct {
 	// Stale says that the token was accepted beyond the bound, under the policy
 	// [Accept]: it may have been revoked since.
 	Stale bool
-	// presented is what Watch asks about again in Mode Remote; nil in Mode Local.
+	// presented is what Watch is about; nil for claims that did not come from Verify.
 	presented *presented
 }
 

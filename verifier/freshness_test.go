@@ -200,6 +200,57 @@ func TestKeysThatCannotBeFetchedTakeFreshnessAway(t *testing.T) {
 	}
 }
 
+// TestAStaleVerifierAsksNoMoreForWatches: whoever watches each request, as a gateway
+// does, costs the authority no more than who only verifies.
+func TestAStaleVerifierAsksNoMoreForWatches(t *testing.T) {
+	inBubble(t, func(c *Config) { c.MaxStale = 5 * time.Second }, func(t *testing.T, v *Verifier, log *memoryLog) {
+		m := log.mint(t, "u", "s", "j")
+		v.ledger.darken("E1", 100) // so that no probe makes it fresh again
+		time.Sleep(6 * time.Second)
+		asked := log.asked
+		for range 50 {
+			claims, err := v.Verify(t.Context(), m.raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			watched, cancel := v.Watch(t.Context(), claims)
+			if watched.Err() != nil {
+				t.Fatal(context.Cause(watched))
+			}
+			cancel()
+		}
+		if got := log.asked - asked; got != 1 {
+			t.Errorf("%d requests for one token, want 1", got)
+		}
+	})
+}
+
+// TestAWatchJudgesTheClaimsItIsGiven, also where they are not those of a token that
+// has been seen.
+func TestAWatchJudgesTheClaimsItIsGiven(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, v *Verifier, log *memoryLog) {
+		m := log.mint(t, "u", "s", "j")
+		claims, err := v.Verify(t.Context(), m.raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		altered := *claims
+		altered.SessionID = "another"
+		log.revoke(events.ScopeSession, "another")
+		v.ledger.details.Wait()
+		watched, cancel := v.Watch(t.Context(), &altered)
+		defer cancel()
+		if watched.Err() == nil {
+			t.Error("the watch is of other claims than it was given")
+		}
+		same, cancel := v.Watch(t.Context(), claims)
+		defer cancel()
+		if same.Err() != nil {
+			t.Error(context.Cause(same))
+		}
+	})
+}
+
 // TestARecordThatIsNotUnderstoodTakesFreshnessAway, however it comes.
 func TestARecordThatIsNotUnderstoodTakesFreshnessAway(t *testing.T) {
 	for _, deaf := range []bool{false, true} {

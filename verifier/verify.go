@@ -69,7 +69,8 @@ func (v *Verifier) admit(ctx context.Context, raw string, now time.Time) (*cache
 		return nil, refusal(err)
 	}
 	v.counters.verified.Add(1)
-	t := &cachedToken{raw: strings.Clone(raw), claims: Claims{Claims: *claims}, ref: claims.Ref()}
+	raw = strings.Clone(raw)
+	t := &cachedToken{raw: raw, claims: Claims{Claims: *claims, presented: &presented{raw: raw}}, ref: claims.Ref()}
 	v.tokens.put(t)
 	return t, nil
 }

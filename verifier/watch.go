@@ -26,13 +26,26 @@ func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.C
 	if v.remote != nil {
 		return v.remote.patrol.watch(ctx, claims)
 	}
-	w := &watch{token: &cachedToken{claims: *claims, ref: claims.Ref()}}
+	w := &watch{token: v.known(claims)}
 	watched, cancel = v.watch(ctx, w)
 	expiry := time.AfterFunc(time.Until(claims.Expiry().Add(v.config.Leeway)), func() {
 		w.end(&Error{Err: ErrExpired, Reason: string(token.ReasonExpired)})
 	})
 	context.AfterFunc(watched, func() { expiry.Stop() })
 	return watched, cancel
+}
+
+// known returns the token that the claims came with, if it is at hand, so that what
+// has been asked about it is not asked again.
+func (v *Verifier) known(claims *Claims) *cachedToken {
+	ref := claims.Ref()
+	if claims.presented != nil {
+		// By look-up: the claims may be another verifier's, or changed since.
+		if t := v.tokens.get(claims.presented.raw); t != nil && t.ref == ref {
+			return t
+		}
+	}
+	return &cachedToken{claims: *claims, ref: ref}
 }
 
 // watch begins to watch what w names.
