@@ -6,8 +6,9 @@
 //
 // It answers GET / and GET /orders, its own name, with "token validated" and the
 // user's id to whoever brings a good token, and as the verifier's middleware does to
-// everybody else. With Config.Identity it talks to the gateway only. /orders/live is a WebSocket that says everything back, for as
-// long as the token lives. GET /stats is open and shows the verifier's statistics.
+// everybody else. /orders/live is a WebSocket that says everything back, for as long
+// as the token lives. GET /stats is open and shows the verifier's statistics. With
+// Config.Identity it talks to the gateway only.
 package demo
 
 import (
@@ -86,7 +87,10 @@ func Start(ctx context.Context, c Config) (*Service, error) {
 		nc.Close()
 		return nil, fmt.Errorf("starting %s: %w", c.Name, err)
 	}
-	s.server = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
+	s.server = &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
 	go s.serve(c.Log) // ends with Close
 	return s, nil
 }
@@ -115,6 +119,9 @@ func connect(c Config) (*nats.Conn, error) {
 		nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		nats.PingInterval(10 * time.Second), nats.RetryOnFailedConnect(true),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			c.Log.Warn("demo service on the bus", "service", c.Name, "error", err)
+		}),
 	}
 	if c.Identity != nil {
 		options = append(options, c.Identity.NATS())

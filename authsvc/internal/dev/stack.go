@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/authbus/authbus/authsvc/internal/demo"
 	"github.com/authbus/authbus/authsvc/internal/gateway"
 	"github.com/authbus/authbus/authsvc/internal/node"
+	"github.com/authbus/authbus/verifier"
 )
 
 // Config says where the stack listens and keeps its data. Dir is required; the zero
@@ -34,6 +36,9 @@ type Config struct {
 	// AuthMutual is where the auth service listens for it; default 127.0.0.1:8443.
 	// It is refused without Mutual.
 	AuthMutual string
+	// MaxStale is the bound of the services and of the gateway; 0 means the verifier's
+	// default.
+	MaxStale time.Duration
 	// Log takes what happens; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -132,7 +137,8 @@ func (s *Stack) startServices(ctx context.Context) error {
 			return err
 		}
 		service, err := demo.Start(ctx, demo.Config{
-			Name: at.name, Listen: at.listen, Issuer: s.node.Issuer(), NATSURL: s.natsURL, Identity: id, Log: s.config.Log,
+			Name: at.name, Listen: at.listen, Issuer: s.node.Issuer(), NATSURL: s.natsURL,
+			Verifier: verifier.Config{MaxStale: s.config.MaxStale}, Identity: id, Log: s.config.Log,
 		})
 		if err != nil {
 			return err
@@ -165,7 +171,8 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		id.Renew(nc)
 	}
 	s.gateway, err = gateway.Start(ctx, gateway.Config{
-		Listen: s.config.Gateway, Routes: file, Auth: auth, Issuer: s.node.Issuer(), Identity: id, NATS: nc, Log: s.config.Log,
+		Listen: s.config.Gateway, Routes: file, Auth: auth, Issuer: s.node.Issuer(), Identity: id, NATS: nc,
+		MaxStale: s.config.MaxStale, Log: s.config.Log,
 	})
 	if err != nil {
 		return err

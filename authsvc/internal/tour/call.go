@@ -22,10 +22,11 @@ func (a answer) String() string { return fmt.Sprintf("%d %q", a.status, a.said) 
 
 // The answers that the tour expects.
 var (
-	validated  = answer{http.StatusOK, "token validated"}
-	anonymous  = answer{http.StatusUnauthorized, "not authenticated"}
-	loginAgain = answer{http.StatusUnauthorized, "please log in again"}
-	undecided  = answer{http.StatusServiceUnavailable, "cannot be decided now, try again"}
+	validated   = answer{http.StatusOK, "token validated"}
+	anonymous   = answer{http.StatusUnauthorized, "not authenticated"}
+	loginAgain  = answer{http.StatusUnauthorized, "please log in again"}
+	unreachable = answer{http.StatusBadGateway, "Bad Gateway"}
+	undecided   = answer{http.StatusServiceUnavailable, "cannot be decided now, try again"}
 )
 
 // call asks at url with a token, or without one where it is empty.
@@ -75,7 +76,7 @@ func (t *tour) refusedAfter(ctx context.Context, token string, acked time.Time) 
 	for i, s := range t.services {
 		wg.Go(func() {
 			found[i].service = s.Name()
-			found[i].after, errs[i] = t.awaitRefusal(ctx, s.URL(), token, acked)
+			found[i].after, errs[i] = t.awaitRefusal(ctx, s.URL(), token, loginAgain, acked)
 		})
 	}
 	wg.Wait()
@@ -87,18 +88,18 @@ func (t *tour) refusedAfter(ctx context.Context, token string, acked time.Time) 
 	return found, nil
 }
 
-// awaitRefusal calls at url until the token is refused, and returns how long after
-// acked that was.
-func (t *tour) awaitRefusal(ctx context.Context, url, token string, acked time.Time) (time.Duration, error) {
+// awaitRefusal calls at url until the answer is not to be validated any more but the
+// one that is wanted, and returns how long after acked that was.
+func (t *tour) awaitRefusal(ctx context.Context, url, token string, want answer, acked time.Time) (time.Duration, error) {
 	for {
 		got, err := t.call(ctx, url, token)
 		switch {
 		case err != nil:
 			return 0, fmt.Errorf("waiting for a refusal: %w", err)
-		case got == loginAgain:
+		case got == want:
 			return time.Since(acked), nil
 		case got != validated:
-			return 0, fmt.Errorf("%s answered %v, not %v", url, got, loginAgain)
+			return 0, fmt.Errorf("%s answered %v, not %v", url, got, want)
 		}
 	}
 }

@@ -83,10 +83,6 @@ func answered(deploy func(*tour, context.Context) (*deployment, error)) func(*to
 
 // stopAuth stops the auth service under all answers that are deployed.
 func (t *tour) stopAuth(ctx context.Context) (string, error) {
-	var err error
-	if t.laptop, err = t.anyone.Login(ctx, t.login); err != nil { // a session that shall outlive this
-		return "", err
-	}
 	return t.watchTheStop(ctx, t.answers)
 }
 
@@ -96,6 +92,9 @@ func (t *tour) changeToSecret(ctx context.Context) (string, error) {
 	file := filepath.Join(t.dir, "shared.secret")
 	secret, err := newSecret(file)
 	if err != nil {
+		return "", err
+	}
+	if err := t.stopServices(); err != nil {
 		return "", err
 	}
 	t.config.Signing, t.config.SecretFile = "shared-secret", file
@@ -131,7 +130,7 @@ func (t *tour) stopAuthAgain(ctx context.Context) (string, error) {
 // costs are the rows of the table, authbus last.
 func (t *tour) costs() []cost {
 	rows := make([]cost, 0, len(t.answers))
-	for _, name := range []string{overHTTP, overNATS, throughGateway, sharedSecret, local} {
+	for _, name := range []string{overHTTP, overNATS, throughGateway, mutualTLS, sharedSecret, local} {
 		for _, d := range t.answers {
 			if d.name == name {
 				rows = append(rows, d.cost)

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nats-io/nats.go"
 
+	"github.com/authbus/authbus/authsvc/internal/bus"
 	"github.com/authbus/authbus/authsvc/internal/gateway"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
@@ -32,11 +33,11 @@ func (t *tour) startGate(ctx context.Context) error {
 		fmt.Fprintf(&upstreams, "  %s: {urls: [%q]}\n", s.Name(), s.URL())
 		fmt.Fprintf(&rules, "  - {name: %[1]s, path: /%[1]s, methods: [GET], upstream: %[1]s, websocket: true}\n", s.Name())
 	}
-	file := filepath.Join(t.dir, "routes.yaml")
+	file := filepath.Join(t.dir, "gate.yaml")
 	if err := os.WriteFile(file, []byte("upstreams:\n"+upstreams.String()+"rules:\n"+rules.String()), 0o600); err != nil {
 		return err
 	}
-	nc, err := nats.Connect(t.broker.URL(), nats.Name("gateway"), nats.CustomInboxPrefix("_INBOX_gateway"), nats.MaxReconnects(-1))
+	nc, err := bus.Connect("gateway", bus.Target{URL: t.broker.URL()}, t.log)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,9 @@ func (g *gate) close() error {
 }
 
 // logInAtGate logs the user in at the gateway and returns the opaque token.
-func (t *tour) logInAtGate(ctx context.Context) (string, error) {
+func (t *tour) logInAtGate(ctx context.Context) (string, error) { return t.logInAt(ctx, t.gate.URL()) }
+
+func (t *tour) logInAt(ctx context.Context, gateway string) (string, error) {
 	var granted struct {
 		AccessToken string `json:"access_token"`
 	}
@@ -69,7 +72,7 @@ func (t *tour) logInAtGate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.gate.URL()+"/login", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, gateway+"/login", bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
@@ -144,7 +147,7 @@ func (t *tour) closeTheSocket(ctx context.Context) (string, error) {
 	case waiting.Err() != nil:
 		return "", fmt.Errorf("the WebSocket is open after %v", t.bound)
 	}
-	refused, err := t.awaitRefusal(waiting, t.gate.URL()+"/orders", opaque, acked)
+	refused, err := t.awaitRefusal(waiting, t.gate.URL()+"/orders", opaque, loginAgain, acked)
 	if err != nil {
 		return "", err
 	}

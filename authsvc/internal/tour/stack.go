@@ -94,10 +94,7 @@ func (s *stack) startService(ctx context.Context, name string, how verifier.Conf
 
 // close ends what has been started, and removes the data.
 func (s *stack) close() error {
-	var errs []error
-	for _, service := range slices.Concat(s.services, s.others) {
-		errs = append(errs, service.Close())
-	}
+	errs := []error{s.stopServices()}
 	if s.node != nil {
 		errs = append(errs, s.node.Close())
 	}
@@ -105,6 +102,15 @@ func (s *stack) close() error {
 		s.broker.Close()
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+}
+
+func (s *stack) stopServices() error {
+	var errs []error
+	for _, service := range slices.Concat(s.services, s.others) {
+		errs = append(errs, service.Close())
+	}
+	s.services, s.others = nil, nil
+	return errors.Join(errs...)
 }
 
 func (s *stack) authURL() string { return s.node.URL() }

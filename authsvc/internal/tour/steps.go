@@ -235,6 +235,9 @@ func (t *tour) startBroker(ctx context.Context) (string, error) {
 	if err := t.expect(ctx, t.laptop.AccessToken, loginAgain); err != nil {
 		return "", fmt.Errorf("the session that ended meanwhile: %w", err)
 	}
+	if err := t.node.AwaitReady(ctx); err != nil { // it connects again by itself, but not at the same moment
+		return "", err
+	}
 	return fmt.Sprintf("recovered %.0f ms later: %v; the session that ended meanwhile: %v", milliseconds(recovered), validated, loginAgain), nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
+	"github.com/authbus/authbus/authsvc/internal/dev"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
 
@@ -45,7 +46,8 @@ type tour struct {
 	phone      wire.Tokens // the user's second session
 	revoking   time.Duration
 	gate       *gate
-	answers    []*deployment // in the order of the table
+	mutual     *dev.Stack // once everything is over mutual TLS
+	answers    []*deployment
 }
 
 // step is one thing to show. It returns what was done and what came back.
@@ -74,8 +76,11 @@ var steps = []step{
 	{throughGateway, answered((*tour).deployGateway)},
 	{local, answered((*tour).deployLocal)},
 	{"stop the auth service", (*tour).stopAuth},
+	{mutualTLS, (*tour).changeToMutual},
+	{"revoke a certificate", (*tour).revokeCertificate},
+	{"stop it, mutual TLS", (*tour).stopMutual},
 	{sharedSecret, (*tour).changeToSecret},
-	{"stop it once more", (*tour).stopAuthAgain},
+	{"stop it, shared secret", (*tour).stopAuthAgain},
 }
 
 // Run starts the stack, shows every step and stops the stack. It returns an error
@@ -90,9 +95,9 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("starting the stack: %w", err)
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.close()) }() // after all that uses it
 	t := &tour{stack: s, http: &http.Client{Timeout: 10 * time.Second}, bound: bound}
-	defer func() { err = errors.Join(err, t.gate.close()) }()
+	defer func() { err = errors.Join(err, t.stopServices(), t.closeMutual()) }()
 	defer t.http.CloseIdleConnections()
 	if t.anyone, err = client.New(client.Config{Server: s.authURL()}); err != nil {
 		return err
@@ -128,6 +133,23 @@ func (t *tour) show(ctx context.Context, out *report, s step) error {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	return nil
+}
+
+// stopServices stops the gateway and the services, where they run. The auth service
+// and the broker go on.
+func (t *tour) stopServices() error {
+	err := errors.Join(t.gate.close(), t.stack.stopServices())
+	t.gate = nil
+	return err
+}
+
+func (t *tour) closeMutual() error {
+	if t.mutual == nil {
+		return nil
+	}
+	err := t.mutual.Close()
+	t.mutual = nil
+	return err
 }
 
 // as is a client that speaks with an access token.
