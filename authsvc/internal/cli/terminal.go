@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -29,6 +30,9 @@ const maxInput = 64 << 10
 // fail prints the error and returns the exit status for it. For programs a
 // refusal by the service is its problem document.
 func (t *terminal) fail(err error, asJSON bool) int {
+	if errors.Is(err, syscall.EPIPE) {
+		return exitFailed // whoever reads has seen enough, as in `authsvc tour | head`
+	}
 	if asJSON {
 		var doc any = failure{Code: "failed", Detail: err.Error()}
 		if refused, ok := errors.AsType[*client.Problem](err); ok {
