@@ -14,26 +14,31 @@ import (
 	"time"
 )
 
-const guide = "../docs/answers.md"
-
 // TestTheGuide runs the guide's commands, all of them, in their order and in one
 // shell, as a reader would. It holds outputs to what a comment behind a command says.
 func TestTheGuide(t *testing.T) {
 	for _, tool := range []string{"bash", "curl", "jq", "nats", "openssl", "python3"} {
 		requireTool(t, tool)
 	}
-	text, err := os.ReadFile(guide)
-	if err != nil {
-		t.Fatal(err)
-	}
 	bin, dir := filepath.Dir(build(t)), t.TempDir()
 	run(t, "go", "build", "-o", filepath.Join(bin, "nats-server"), "github.com/nats-io/nats-server/v2")
-	script := guideScript(string(text))
+	var found []string
+	for _, b := range blocks(t, guide) {
+		if b.language == "sh" {
+			found = append(found, b.text)
+		}
+	}
+	runScript(t, dir, place(t, script(found)), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir)
+}
+
+// runScript runs a script of bash in dir and fails unless all of it works.
+func runScript(t *testing.T, dir, script string, env ...string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", place(t, script))
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // its trap ends the rest
 	cmd.WaitDelay = 10 * time.Second
 	var out bytes.Buffer
@@ -86,39 +91,39 @@ var ready = []struct{ command, says string }{
 	{"python3 -m http.server", "Serving HTTP"},
 }
 
-// guideScript is one script of all the blocks.
-func guideScript(text string) string {
-	block := regexp.MustCompile("(?s)```sh\n(.*?)```")
+// script is one script of all the blocks. What a command prints must be what the
+// comment behind it says, where there is one.
+func script(blocks []string) string {
 	output := regexp.MustCompile(`^(.+?)   # (.+)$`)
 	background := regexp.MustCompile(`^(.+?)(?: > (\S+))? &$`)
-	var script strings.Builder
-	script.WriteString(prologue)
+	var out strings.Builder
+	out.WriteString(prologue)
 	natsLog, n := "", 0
-	for _, m := range block.FindAllStringSubmatch(text, -1) {
-		for line := range strings.Lines(m[1]) {
+	for _, text := range blocks {
+		for line := range strings.Lines(text) {
 			n++
 			line = strings.TrimSuffix(line, "\n")
 			if o := output.FindStringSubmatch(line); o != nil {
-				fmt.Fprintf(&script, "expect \"$(%s)\" '%s' %d\n", o[1], o[2], n)
+				fmt.Fprintf(&out, "got=$(%s)\nexpect \"$got\" '%s' %d\n", o[1], o[2], n)
 			} else if b := background.FindStringSubmatch(line); b != nil {
-				log, out := fmt.Sprintf("%d.log", n), b[2]
-				redirect := out
-				if out == "" {
+				log, file := fmt.Sprintf("%d.log", n), b[2]
+				redirect := file
+				if file == "" {
 					redirect = log
 				}
 				if strings.HasPrefix(line, "nats-server") {
 					natsLog = log
 				}
-				fmt.Fprintf(&script, "%s >> %s 2>> %s &\nawait %s '%s' '%s'\n", b[1], redirect, log, log, readyMark(b[1]), out)
+				fmt.Fprintf(&out, "%s >> %s 2>> %s &\nawait %s '%s' '%s'\n", b[1], redirect, log, log, readyMark(b[1]), file)
 			} else {
-				script.WriteString(line + "\n")
+				out.WriteString(line + "\n")
 			}
 			if strings.HasPrefix(line, reload) {
-				fmt.Fprintf(&script, "await %s 'Reloaded server configuration' ''\n", natsLog)
+				fmt.Fprintf(&out, "await %s 'Reloaded server configuration' ''\n", natsLog)
 			}
 		}
 	}
-	return script.String()
+	return out.String()
 }
 
 func readyMark(command string) string {
@@ -132,10 +137,6 @@ func readyMark(command string) string {
 
 // TestTheGuidesCode: every line of Go in it is a line of an example that compiles.
 func TestTheGuidesCode(t *testing.T) {
-	text, err := os.ReadFile(guide)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var examples strings.Builder
 	for _, name := range []string{"../verifier/example_test.go", "../verifier/mtls/example_test.go"} {
 		source, err := os.ReadFile(name)
@@ -144,15 +145,19 @@ func TestTheGuidesCode(t *testing.T) {
 		}
 		examples.Write(source)
 	}
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	if len(blocks) == 0 {
-		t.Fatal("no Go in the guide")
-	}
-	for _, b := range blocks {
-		for line := range strings.Lines(b[1]) {
+	lines := 0
+	for _, b := range blocks(t, guide) {
+		if b.language != "go" {
+			continue
+		}
+		for line := range strings.Lines(b.text) {
+			lines++
 			if code := strings.TrimSpace(strings.Split(line, " // ")[0]); !strings.Contains(examples.String(), code) {
 				t.Errorf("no example has %q", code)
 			}
 		}
+	}
+	if lines == 0 {
+		t.Fatal("no Go in the guide")
 	}
 }
