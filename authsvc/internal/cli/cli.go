@@ -8,8 +8,9 @@
 //	}
 //
 // Every flag has an environment variable, AUTHSVC_ and its name, which --help
-// shows; a flag on the command line wins. Secrets come from files, or from their
-// variables and never from the command line. Commands print tables for people and,
+// shows; a flag on the command line wins. A variable means the same to every command
+// that has it. Secrets come from files, or from their variables and never from the
+// command line. Commands print tables for people and,
 // with --json, JSON for programs. What a user or a client may have chosen is
 // printed so that it can do nothing to the terminal.
 //
@@ -34,7 +35,7 @@ const (
 // root is the whole command line.
 type root struct {
 	Tour    tourCmd    `cmd:"" group:"run" help:"Show the main job on a stack of its own."`
-	Dev     devCmd     `cmd:"" group:"run" help:"Run auth service, broker and two demo services for development."`
+	Dev     devCmd     `cmd:"" group:"run" help:"Run auth service, broker, two demo services and a gateway for development."`
 	Serve   serveCmd   `cmd:"" group:"run" help:"Run the auth service on a given database and NATS."`
 	Gateway gatewayCmd `cmd:"" group:"run" help:"Run a gateway: opaque tokens outside, JWT inside, services hidden behind it."`
 

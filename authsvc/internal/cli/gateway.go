@@ -18,9 +18,9 @@ import (
 
 // gatewayCmd is `authsvc gateway`: one address for clients, the services behind it.
 type gatewayCmd struct {
-	Listen      string `default:"127.0.0.1:8000" help:"Address for clients."`
-	TLSCert     string `name:"tls-cert" placeholder:"FILE" help:"Certificate for clients, in PEM. Default: no TLS."`
-	TLSKey      string `name:"tls-key" placeholder:"FILE" help:"Its key."`
+	Listen      string `default:"127.0.0.1:8000" help:"Address for clients." variable:"AUTHSVC_GATEWAY_LISTEN"`
+	TLSCert     string `name:"tls-cert" placeholder:"FILE" help:"Certificate for clients, in PEM. Default: no TLS." variable:"AUTHSVC_GATEWAY_TLS_CERT"`
+	TLSKey      string `name:"tls-key" placeholder:"FILE" help:"Its key." variable:"AUTHSVC_GATEWAY_TLS_KEY"`
 	AdminListen string `help:"Address of /healthz, /readyz and /metrics. Default: none."`
 
 	Routes string `required:"" placeholder:"FILE" help:"YAML file with the rules: which requests go where. It is read again when it changes."`
@@ -40,7 +40,7 @@ type gatewayCmd struct {
 
 	SessionIdle    time.Duration `default:"336h" help:"A session that is not used ends after this; as at the auth service."`
 	MaxStale       time.Duration `default:"30s" help:"The bound: what the gateway cannot prove to be newer than this it does not accept."`
-	TrustedProxies []string      `help:"Networks whose X-Forwarded-For is believed."`
+	TrustedProxies []string      `help:"Networks in front of the gateway whose X-Forwarded-For is believed." variable:"AUTHSVC_GATEWAY_TRUSTED_PROXIES"`
 	LogLevel       slog.Level    `default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
 }
 

@@ -18,13 +18,13 @@ type natsConfigCmd struct {
 	TrustDomain string   `required:"" help:"Trust domain of the certificates, such as example.org."`
 	Service     []string `placeholder:"NAME" help:"Services with a verifier."`
 	Remote      []string `placeholder:"NAME" help:"Services that may also have whole tokens verified."`
-	Gateway     []string `placeholder:"NAME" help:"Gateways."`
+	Gateway     []string `placeholder:"NAME" help:"Gateways." variable:"AUTHSVC_NATS_GATEWAY"`
 	Subscriber  []string `placeholder:"NAME" help:"Services that read the events, each by the consumer of its name."`
 	Operator    []string `placeholder:"NAME" help:"People with the nats command, who may look at everything."`
 
-	TLSCert string `name:"tls-cert" default:"/etc/nats/nats.crt" help:"The server's certificate, with its host names."`
-	TLSKey  string `name:"tls-key" default:"/etc/nats/nats.key" help:"The certificate's key."`
-	TLSCA   string `name:"tls-ca" default:"/etc/nats/ca.crt" help:"The roots of the internal CA."`
+	TLSCert string `name:"tls-cert" default:"/etc/nats/nats.crt" help:"The server's certificate, with its host names." variable:"AUTHSVC_NATS_TLS_CERT"`
+	TLSKey  string `name:"tls-key" default:"/etc/nats/nats.key" help:"The certificate's key." variable:"AUTHSVC_NATS_TLS_KEY"`
+	TLSCA   string `name:"tls-ca" default:"/etc/nats/ca.crt" help:"The roots of the internal CA." variable:"AUTHSVC_NATS_TLS_CA"`
 
 	// Not --listen alone: its variable is the one of the auth service.
 	NATSListen      string        `name:"nats-listen" aliases:"listen" default:"0.0.0.0:4222" help:"Address for clients."`
@@ -41,7 +41,7 @@ type natsConfigCmd struct {
 	ClusterCert   string   `placeholder:"FILE" help:"Certificate for the other servers, with this one's host name, good for client and server. Default: /etc/nats/route.crt."`
 	ClusterKey    string   `placeholder:"FILE" help:"Its key. Default: /etc/nats/route.key."`
 
-	Out   string `placeholder:"FILE" help:"File to write; default: standard output."`
+	Out   string `placeholder:"FILE" help:"File to write; default: standard output." variable:"AUTHSVC_NATS_CONFIG"`
 	Force bool   `help:"Replace the file if it exists."`
 }
 

@@ -11,7 +11,7 @@ import (
 
 // tourCmd is `authsvc tour`.
 type tourCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object a step."`
+	JSON bool `name:"json" help:"Print JSON, for programs: an object for each step, and for each answer."`
 }
 
 // Run shows the tour. Colours are for terminals only.
