@@ -1,6 +1,7 @@
 // Package schemas holds the wire contract of authbus for every language: a JSON
 // Schema (2020-12) for each event, request, reply and revocation record, an
-// AsyncAPI 3.0 document for the bus and an OpenAPI 3.1 document for HTTP.
+// AsyncAPI 3.0 document for the bus and two OpenAPI 3.1 documents for HTTP, of the
+// auth service and of what the gateway answers by itself.
 //
 //	doc, err := schemas.Schema("login.succeeded.v1") // a whole CloudEvent
 //	doc, err = schemas.Schema("FreshRequest.v1")
@@ -37,7 +38,7 @@ const URN = "urn:authbus:schema:"
 //go:embed *.yaml events/*.json messages/*.json
 var files embed.FS
 
-// FS returns the documents: asyncapi.yaml, openapi.yaml, the schemas of the
+// FS returns the documents: asyncapi.yaml, openapi.yaml, gateway.yaml, the schemas of the
 // events under events/ and those of requests, replies and records under
 // messages/, in files named for their schema.
 func FS() fs.FS { return files }
