@@ -61,16 +61,18 @@
 //
 // # Remote
 //
-// In Mode [Remote] the same API has the authority decide about every token, over
-// NATS or over HTTP (RFC 7662):
+// In Mode [Remote] the same API has the authority decide about every token. It is one
+// field, and without it the service verifies locally; nothing else changes:
 //
 //	v, err := verifier.New(ctx, verifier.Config{
-//		Mode: verifier.Remote, Issuer: issuer, Audience: "orders",
-//		IntrospectionURL: issuer + "/v1/introspect", ClientID: "orders", ClientSecret: secret,
+//		Mode:   verifier.Remote, // the line to leave out
+//		Issuer: issuer, Audience: "orders", NATS: nc,
 //	})
 //
-// or, in place of the last line, NATS: nc. Without Mode that one verifies locally,
-// and nothing else of the service changes.
+// A service without NATS asks over HTTP (RFC 7662), with credentials in its place:
+//
+//	Mode: verifier.Remote, Issuer: issuer, Audience: "orders",
+//	IntrospectionURL: issuer + "/v1/introspect", ClientID: "orders", ClientSecret: secret,
 //
 // What it promises: a token is accepted only if the authority has said that it is
 // good after the call of [Verifier.Verify] began. So a revocation that was
