@@ -18,7 +18,8 @@ import (
 type Config struct {
 	// Out takes the steps.
 	Out io.Writer
-	// JSON prints one object a step: {"step","ok","detail","ms"}.
+	// JSON prints one object a step, {"step","ok","detail","ms"}, and then one for each
+	// answer, with what it costs.
 	JSON bool
 	// Color marks outcomes with colours.
 	Color bool
