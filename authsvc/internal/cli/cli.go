@@ -10,9 +10,9 @@
 // Every flag has an environment variable, AUTHSVC_ and its name, which --help
 // shows; a flag on the command line wins. A variable means the same to every command
 // that has it. Secrets come from files, or from their variables and never from the
-// command line. Commands print tables for people and,
-// with --json, JSON for programs. What a user or a client may have chosen is
-// printed so that it can do nothing to the terminal.
+// command line. Commands print tables for people and, with --json, JSON for programs.
+// What a user or a client may have chosen is printed so that it can do nothing to the
+// terminal.
 //
 // Exit status: 0 done, 1 failed or refused, 2 the command line was wrong.
 package cli
