@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/freeport"
 )
 
 // TestTheGuide runs the guide's commands, all of them, in their order and in one
@@ -57,9 +59,9 @@ func runScript(t *testing.T, dir, script string, env ...string) {
 func place(t *testing.T, script string) string {
 	t.Helper()
 	for _, port := range []string{"4222", "8080", "8443", "8000"} {
-		script = strings.ReplaceAll(script, "127.0.0.1:"+port, freeAddress(t))
+		script = strings.ReplaceAll(script, "127.0.0.1:"+port, freeport.Address(t))
 	}
-	_, port, _ := strings.Cut(freeAddress(t), ":")
+	_, port, _ := strings.Cut(freeport.Address(t), ":")
 	return strings.NewReplacer("127.0.0.1:9000", "127.0.0.1:"+port, "http.server 9000", "http.server "+port).Replace(script)
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/freeport"
 )
 
 // TestCommandsOfTheDocuments runs every command that a document names. One that
@@ -62,6 +63,53 @@ func isQuickstart(b block) bool {
 	return b.language == "sh" && regexp.MustCompile(`^([A-Z]+=\$\()?curl `).MatchString(b.text)
 }
 
+// mentioned are commands that a document names in its text, and that other tests run:
+// the guide's, or the scripts of the command line.
+var mentioned = []string{
+	"authsvc ca", "authsvc ca revoke NAME", "authsvc ca rotate --drop-old", "authsvc ca serve", "authsvc ca show",
+	"authsvc keys kill KID", "authsvc nats-config",
+}
+
+// checkElsewhere finds a line that runs the command, whatever it is run with.
+func checkElsewhere(t *testing.T, command string) {
+	t.Helper()
+	var lines []string
+	for _, b := range blocks(t, guide) {
+		lines = append(lines, strings.Split(b.text, "\n")...)
+	}
+	scripts, err := filepath.Glob("internal/cli/testdata/script/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range scripts {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if run, ok := strings.CutPrefix(strings.TrimPrefix(line, "! "), "exec "); ok {
+				lines = append(lines, strings.TrimSpace(run))
+			}
+		}
+	}
+	words := strings.Fields(command)
+	words = slices.DeleteFunc(words, func(word string) bool { return word == strings.ToUpper(word) && !strings.HasPrefix(word, "-") })
+	if !slices.ContainsFunc(lines, func(line string) bool { return runs(strings.Fields(line), words) }) {
+		t.Error("neither the guide nor a script runs it")
+	}
+}
+
+// runs reports whether a line begins with the words of a command and has its flags.
+func runs(line, command []string) bool {
+	for i, word := range command {
+		if strings.HasPrefix(word, "-") && !slices.Contains(line, word) ||
+			!strings.HasPrefix(word, "-") && (i >= len(line) || line[i] != word) {
+			return false
+		}
+	}
+	return true
+}
+
 func runCommand(t *testing.T, binary string, dev *devStack, command string) {
 	t.Helper()
 	switch {
@@ -70,18 +118,15 @@ func runCommand(t *testing.T, binary string, dev *devStack, command string) {
 	case command == "go run ./authsvc dev":
 		// dev runs already.
 	case command == "go run ./authsvc dev --mtls":
-		mutual := startDev(t, binary, t.TempDir(), "--mtls", "--listen-mtls", freeAddress(t))
+		mutual := startDev(t, binary, t.TempDir(), "--mtls", "--listen-mtls", freeport.Address(t))
 		if !strings.Contains(mutual.said, "nats -s tls://"+mutual.nats+" --tlscert ") {
 			t.Errorf("it says\n%s", mutual.said)
 		}
 		mutual.stop(t)
 	case command == "go build ./authsvc":
 		build(t)
-	case command == "authsvc keys kill KID", command == "authsvc ca", command == "authsvc nats-config":
-		// A name more than a command; a script of the command line's tests runs each.
-		if out := run(t, binary, append(strings.Fields(strings.TrimSuffix(command, " KID"))[1:], "--help")...); !strings.Contains(out, "Usage: "+strings.TrimSuffix(command, " KID")) {
-			t.Errorf("the help says\n%s", out)
-		}
+	case slices.Contains(mentioned, command):
+		checkElsewhere(t, command)
 	case command == "openssl rand -base64 32":
 		requireTool(t, "openssl")
 		if out := shell(t, command); len(out) != 45 {
@@ -287,10 +332,10 @@ func (d *devStack) place(command string) string {
 // startDev starts `authsvc dev` on free ports and waits for the hints.
 func startDev(t *testing.T, binary, dir string, more ...string) *devStack {
 	t.Helper()
-	d := &devStack{http: freeAddress(t), orders: freeAddress(t), nats: freeAddress(t), gateway: freeAddress(t), ended: make(chan error, 1)}
+	d := &devStack{http: freeport.Address(t), orders: freeport.Address(t), nats: freeport.Address(t), gateway: freeport.Address(t), ended: make(chan error, 1)}
 	args := []string{
 		"dev", "--dir", filepath.Join(dir, "data"), "--listen", d.http, "--nats", d.nats,
-		"--orders", d.orders, "--billing", freeAddress(t), "--gateway", d.gateway,
+		"--orders", d.orders, "--billing", freeport.Address(t), "--gateway", d.gateway,
 	}
 	d.cmd = exec.Command(binary, append(args, more...)...)
 	d.cmd.Dir = dir
@@ -396,14 +441,4 @@ func requireTool(t *testing.T, name string) {
 		}
 		t.Skipf("%s is not installed", name)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return fmt.Sprint(l.Addr())
 }

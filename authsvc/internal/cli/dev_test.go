@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/freeport"
 )
 
 // runDev runs `authsvc dev` until it has printed its hints, ends it, and returns
@@ -82,12 +84,7 @@ func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	addresses := make([]string, n)
 	for i := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close() //nolint:errcheck // a listener without connections
-		addresses[i] = listener.Addr().String()
+		addresses[i] = freeport.Address(t)
 	}
 	return addresses
 }

@@ -3,8 +3,7 @@ package natsconfig_test
 import (
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
 	"github.com/authbus/authbus/authsvc/internal/natsconfig"
 	"github.com/authbus/authbus/events"
 )
@@ -27,16 +26,17 @@ func TestTheBorderHoldsWithoutPermissions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sessions, err := jet(t, w.as(t, "gateway")).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: natsconfig.BucketSessions})
+	sessions, err := vault.Open(t.Context(), jet(t, w.as(t, "gateway")), vault.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sessions.PutString(t.Context(), "a", "a session"); err != nil {
+	token := vault.NewToken()
+	if _, err := sessions.Create(t.Context(), token, vault.Session{SID: "s_1"}); err != nil {
 		t.Fatal(err)
 	}
 
 	nc := w.as(t, "orders")
-	attacks := []string{"auth.revocations.token", "auth.revocations.everyone", "auth.events.login.succeeded.u_1", "$KV.gateway_sessions.a"}
+	attacks := []string{"auth.revocations.token", "auth.revocations.everyone", "auth.events.login.succeeded.u_1", "$KV.gateway_sessions." + token.Name()}
 	for _, stream := range []string{events.StreamRevocations, events.StreamEvents, "KV_" + natsconfig.BucketSessions} {
 		for _, op := range []string{"DELETE", "PURGE", "UPDATE", "CREATE", "MSG.DELETE", "RESTORE", "SNAPSHOT"} {
 			attacks = append(attacks, "$JS.API.STREAM."+op+"."+stream)
@@ -81,7 +81,7 @@ func TestTheBorderHoldsWithoutPermissions(t *testing.T) {
 	if _, err := js.Consumer(t.Context(), events.StreamEvents, "mailer"); err != nil {
 		t.Errorf("the consumer of mailer: %v", err)
 	}
-	if entry, err := sessions.Get(t.Context(), "a"); err != nil || string(entry.Value()) != "a session" {
+	if entry, err := sessions.Get(t.Context(), token); err != nil || entry.SID != "s_1" {
 		t.Errorf("the session: %v", err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/freeport"
 	"github.com/authbus/authbus/authsvc/internal/natsconfig"
 	"github.com/authbus/authbus/events"
 )
@@ -38,12 +38,7 @@ func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	ports := make([]string, n)
 	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close() //nolint:errcheck // a listener without connections
-		_, ports[i], _ = net.SplitHostPort(listener.Addr().String())
+		_, ports[i], _ = strings.Cut(freeport.Address(t), ":")
 	}
 	return ports
 }
