@@ -25,12 +25,10 @@ func (g *Gateway) admit(ctx context.Context, t vault.Token) (*passenger, error) 
 	switch {
 	case err == nil:
 		return &passenger{session: s, claims: claims}, nil
-	case g.outlived(err):
+	case outlived(err):
 		return g.renewed(ctx, t, s)
 	case errors.Is(err, verifier.ErrRevoked):
-		if err := g.keeper.forget(ctx, t); err != nil { // it stays revoked without
-			g.config.Log.Warn("a revoked session stays in the vault until it expires", "session", s, "error", err)
-		}
+		g.sweeper.remove(kept{token: t, session: s})
 	}
 	return nil, err
 }
@@ -38,7 +36,7 @@ func (g *Gateway) admit(ctx context.Context, t vault.Token) (*passenger, error) 
 // outlived reports whether the session may go on although its JWT may not: it has
 // expired, its key has been changed, or what was revoked is all that was issued
 // before. Whether the session has ended with it, the auth service knows.
-func (g *Gateway) outlived(err error) bool {
+func outlived(err error) bool {
 	refused, ok := errors.AsType[*verifier.Error](err)
 	if !ok {
 		return false

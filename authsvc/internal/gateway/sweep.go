@@ -14,10 +14,11 @@ import (
 	"github.com/authbus/authbus/verifier"
 )
 
-// sweeper removes sessions from memory, and from the vault where they have ended, when
-// a revocation tells of them: their tokens need not lie around until somebody asks.
-// Nothing is decided by that, because the JWT is verified on every request; so what it
-// misses does not matter, and what it hears needs no signature.
+// sweeper removes sessions from memory, and from the vault where they have ended: when
+// a revocation tells of them, so that their tokens need not lie around until somebody
+// asks, and when one was refused as revoked, so that nobody waits for that. Nothing is
+// decided by it, because the JWT is verified on every request; so what it misses does
+// not matter, and what it hears needs no signature.
 type sweeper struct {
 	keeper   *keeper
 	verifier *verifier.Verifier
@@ -29,17 +30,19 @@ type sweeper struct {
 	heard
 }
 
-// heard is what revocations have named since the last sweep; guarded by mu.
+// heard is what there is to do since the last sweep; guarded by mu.
 type heard struct {
-	sessions, users map[string]struct{}
+	sessions, users map[string]struct{} // named by revocations
 	all             bool
+	refused         map[vault.Token]vault.Session // revoked, and shown all the same
 }
 
 const (
 	// sweepPause is between hearing and sweeping. It lets the verifier apply what was
 	// heard, and one sweep serve many revocations.
 	sweepPause = 100 * time.Millisecond
-	// maxHeard is how many sessions or users are told apart in one sweep.
+	// maxHeard is how many sessions or users are told apart in one sweep, and how many
+	// refused ones are removed.
 	maxHeard = 10_000
 )
 
@@ -83,6 +86,21 @@ func (s *sweeper) hear(payload []byte) {
 		clear(s.sessions)
 		clear(s.users)
 	}
+	s.rouse()
+}
+
+// remove has a session removed that was refused as revoked.
+func (s *sweeper) remove(refused kept) {
+	s.keeper.drop(refused.token)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.refused) < maxHeard { // whoever shows it again has it removed then
+		s.refused[refused.token] = refused.session
+	}
+	s.rouse()
+}
+
+func (s *sweeper) rouse() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -94,7 +112,9 @@ func (s *sweeper) take() heard {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.heard
-	s.heard = heard{sessions: make(map[string]struct{}), users: make(map[string]struct{})}
+	s.heard = heard{
+		sessions: make(map[string]struct{}), users: make(map[string]struct{}), refused: make(map[vault.Token]vault.Session),
+	}
 	return h
 }
 
@@ -115,9 +135,12 @@ func (s *sweeper) run() {
 		if !s.keeper.pause(sweepPause) {
 			return
 		}
-		named := s.take()
-		for _, found := range s.keeper.all(named.names) {
+		due := s.take()
+		for _, found := range s.keeper.all(due.names) {
 			s.sweep(found)
+		}
+		for token, session := range due.refused {
+			s.forget(kept{token, session})
 		}
 	}
 }
@@ -130,10 +153,17 @@ func (s *sweeper) sweep(found kept) {
 	ctx, cancel := context.WithTimeout(s.keeper.lifetime, loadTimeout)
 	defer cancel()
 	_, err := s.verifier.Verify(ctx, found.session.Access)
-	if refused, ok := errors.AsType[*verifier.Error](err); !ok || refused.Reason != verifier.ReasonRevokedSession {
-		return
+	if refused, ok := errors.AsType[*verifier.Error](err); ok && refused.Reason == verifier.ReasonRevokedSession {
+		s.forget(found)
 	}
-	if err := s.keeper.forget(ctx, found.token); err != nil {
-		s.keeper.log.Warn("a revoked session stays in the vault until it expires", "session", found.session, "error", err)
+}
+
+func (s *sweeper) forget(ended kept) {
+	ctx, cancel := context.WithTimeout(s.keeper.lifetime, loadTimeout)
+	defer cancel()
+	if err := s.keeper.forget(ctx, ended.token); err != nil { // it stays revoked without
+		s.keeper.quiet.Do(func() {
+			s.keeper.log.Warn("a revoked session stays in the vault until it expires", "session", ended.session, "error", err)
+		})
 	}
 }

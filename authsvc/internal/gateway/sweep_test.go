@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -15,6 +16,36 @@ import (
 // TestASessionEndedElsewhereLeavesTheVault without being asked for again, and no other.
 func TestASessionEndedElsewhereLeavesTheVault(t *testing.T) {
 	w := start(t, authsvctest.Config{})
+	held := w.held(t)
+	ends, stays := w.login(t), w.login(t)
+	if !held(ends) || !held(stays) {
+		t.Fatal("the vault has not got the sessions")
+	}
+	w.auth.Revoke(t, events.ScopeSession, ends.SID)
+	wantGone(t, held, ends)
+	if !held(stays) {
+		t.Error("the other session has left, too")
+	}
+}
+
+// TestARefusedSessionLeavesTheVault, where nobody heard of its end: no gateway ran then.
+func TestARefusedSessionLeavesTheVault(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	held, g := w.held(t), w.login(t)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.auth.Revoke(t, events.ScopeSession, g.SID)
+	w.Gateway = w.replica(t)
+	if r := do(t, http.MethodGet, w.URL()+"/orders", "", "Authorization", "Bearer "+g.AccessToken); r.StatusCode != http.StatusUnauthorized {
+		t.Fatalf("the session that has ended: %s %s", r.Status, r.body)
+	}
+	wantGone(t, held, g)
+}
+
+// held returns what tells whether the vault has a session.
+func (w *world) held(t *testing.T) func(granted) bool {
+	t.Helper()
 	js, err := jetstream.New(w.auth.Connect(t))
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +54,7 @@ func TestASessionEndedElsewhereLeavesTheVault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held := func(g granted) bool {
+	return func(g granted) bool {
 		t.Helper()
 		token, err := vault.ParseToken(g.AccessToken)
 		if err != nil {
@@ -35,17 +66,13 @@ func TestASessionEndedElsewhereLeavesTheVault(t *testing.T) {
 		}
 		return err == nil
 	}
-	ends, stays := w.login(t), w.login(t)
-	if !held(ends) || !held(stays) {
-		t.Fatal("the vault has not got the sessions")
-	}
-	w.auth.Revoke(t, events.ScopeSession, ends.SID)
-	for began := time.Now(); held(ends); {
+}
+
+func wantGone(t *testing.T, held func(granted) bool, g granted) {
+	t.Helper()
+	for began := time.Now(); held(g); {
 		if time.Since(began) > timeout {
 			t.Fatal("the session stays in the vault")
 		}
-	}
-	if !held(stays) {
-		t.Error("the other session has left, too")
 	}
 }
