@@ -23,6 +23,9 @@
 // proof. Age is measured on the monotonic and on the wall clock, and the greater
 // one counts, so that time spent suspended is noticed.
 //
+// A context from [Verifier.Watch] ends by the same bound, however many there are and
+// however slow the authority is.
+//
 // A verifier that cannot prove it does not accept on its own: by default it asks
 // the authority about each token, and without an answer it refuses with
 // [ErrUnavailable]. See [StalePolicy].
