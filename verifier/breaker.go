@@ -86,5 +86,5 @@ func (b *breaker) open(now time.Time, pause time.Duration) {
 func (b *breaker) isOpen(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.pause > 0 && now.Before(b.until)
+	return b.pause > 0 && (b.trying || now.Before(b.until))
 }

@@ -51,7 +51,7 @@ func TestTheBreakerOpensAfterFailuresInARow(t *testing.T) {
 		if !admitted || !trial {
 			t.Fatal("nobody may try after the pause")
 		}
-		if again, _ := b.enter(time.Now()); again {
+		if again, _ := b.enter(time.Now()); again || !b.isOpen(time.Now()) {
 			t.Error("two may try at once")
 		}
 		b.answered()

@@ -306,6 +306,7 @@ func TestAnOracleThatHangs(t *testing.T) {
 			callers.Go(func() { _, _ = v.Verify(t.Context(), log.mint(t, "u", "s", fmt.Sprint(time.Now())).raw) })
 			callers.Wait()
 		}
+		synctest.Wait() // the caller's time and the question's end at once
 		if s := v.Stats(); s.Fresh || s.BreakerOpened != 1 {
 			t.Fatalf("stats: %+v", s)
 		}
