@@ -2,8 +2,10 @@ package ca
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"time"
 
@@ -73,10 +75,14 @@ func StartService(ctx context.Context, c ServiceConfig) (*Service, error) {
 	return s, nil
 }
 
-// check names the field that cannot be right. The issuer is the verifier's to check.
+// check names the field that cannot be right. With an issuer that is none, the service
+// would wait for ever for somebody who answers as it.
 func (c *ServiceConfig) check() error {
 	if err := events.CheckServiceName(c.Name); err != nil {
 		return fmt.Errorf("starting the CA's service: Name: %w", err)
+	}
+	if issuer, err := url.Parse(c.Issuer); err != nil || issuer.Scheme != "https" && issuer.Scheme != "http" || issuer.Host == "" {
+		return errors.New("starting the CA's service: Issuer: must be an http or https URL")
 	}
 	if c.Lifetime == 0 {
 		return nil

@@ -87,6 +87,10 @@ func (c *gatewayCmd) identity(log *slog.Logger) (*mtls.Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--certs: %w", err)
 	}
+	if id.Name() != c.Name {
+		err := fmt.Errorf("--certs: the certificate is that of %s, and --name says %s", id.Name(), c.Name)
+		return nil, errors.Join(err, id.Close())
+	}
 	return id, nil
 }
 

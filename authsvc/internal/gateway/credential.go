@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
 	"github.com/authbus/authbus/verifier"
 )
@@ -28,7 +29,7 @@ func credentialOf(r *http.Request) (credential, error) {
 		shown++
 	}
 	switch {
-	case r.URL.RawQuery != "" && r.URL.Query().Has("access_token"):
+	case proxy.HasToken(r.URL.RawQuery):
 		// RFC 6750 §2.3 allows it, and it ends up in logs.
 		return credential{}, ambiguous("a token in the query")
 	case shown > 1:

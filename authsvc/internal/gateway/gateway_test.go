@@ -257,6 +257,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{http.MethodPost, "/logout", "", 401, "not_authenticated"},
 		{http.MethodGet, "/orders?access_token=x", bearer, 400, "invalid_request"},
 		{http.MethodGet, "/orders?access_token=x", "", 400, "invalid_request"},
+		{http.MethodGet, "/orders?a=1;Access%5FToken=x", bearer, 400, "invalid_request"},
 	} {
 		before := w.asked()
 		var headers []string

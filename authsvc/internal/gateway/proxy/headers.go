@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"iter"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -165,20 +166,43 @@ const tokenParameter = "access_token"
 // services part a query at semicolons too.
 func withoutToken(query string) string {
 	var kept strings.Builder
-	for rest := query; rest != ""; {
-		end := len(rest)
-		if next := strings.IndexAny(rest[1:], "&;"); next >= 0 {
-			end = 1 + next
+	for parameter := range parameters(query) {
+		if !carriesToken(parameter) {
+			kept.WriteString(parameter)
 		}
-		if !carriesToken(rest[:end]) {
-			kept.WriteString(rest[:end])
-		}
-		rest = rest[end:]
 	}
 	if kept := kept.String(); kept != "" && kept[0] != query[0] {
 		return kept[1:] // the first one was a token
 	}
 	return kept.String()
+}
+
+// HasToken reports whether a query has a token, in any spelling that a service may
+// read as one (RFC 6750 §2.3).
+func HasToken(query string) bool {
+	for parameter := range parameters(query) {
+		if carriesToken(parameter) {
+			return true
+		}
+	}
+	return false
+}
+
+// parameters yields the parts of a query, each but the first with the separator
+// before it.
+func parameters(query string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for rest := query; rest != ""; {
+			end := len(rest)
+			if next := strings.IndexAny(rest[1:], "&;"); next >= 0 {
+				end = 1 + next
+			}
+			if !yield(rest[:end]) {
+				return
+			}
+			rest = rest[end:]
+		}
+	}
 }
 
 // carriesToken reports whether the parameter, with the separator before it if
