@@ -77,7 +77,34 @@ type connection struct {
 
 	mu      sync.Mutex
 	closed  bool               // guarded by mu
+	cause   error              // why this side closed it; guarded by mu
 	unwatch context.CancelFunc // guarded by mu
+}
+
+// Read implements net.Conn.
+func (c *connection) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, c.explain(err)
+}
+
+// Write implements net.Conn.
+func (c *connection) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.explain(err)
+}
+
+// explain says why there is nothing to read or write, if this side is the reason: a
+// peer of which nothing is known is not one that has failed.
+func (c *connection) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		return err
+	}
+	return fmt.Errorf("the connection was ended: %w", c.cause)
 }
 
 // admitted begins to follow the fate of the peer's certificate.
@@ -126,7 +153,7 @@ func (c *connection) enforce(r Revocations) {
 
 // end closes the connection because of the peer's certificate.
 func (c *connection) end(cause error) {
-	if !c.shut() {
+	if !c.shut(cause) {
 		return
 	}
 	c.source.counts.ended.Add(1)
@@ -137,15 +164,18 @@ func (c *connection) end(cause error) {
 
 // Close implements net.Conn.
 func (c *connection) Close() error {
-	c.shut()
+	c.shut(nil)
 	return c.Conn.Close()
 }
 
 // shut ends the watch and reports whether it was the first to.
-func (c *connection) shut() bool {
+func (c *connection) shut(cause error) bool {
 	c.mu.Lock()
 	first, unwatch := !c.closed, c.unwatch
 	c.closed, c.unwatch = true, nil
+	if first {
+		c.cause = cause
+	}
 	c.mu.Unlock()
 	c.source.conns.remove(c)
 	if unwatch != nil {

@@ -3,6 +3,8 @@ package mtls_test
 import (
 	"bufio"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"testing"
@@ -230,6 +232,58 @@ func TestAConnectionThatWasTakenOverEndsAsWell(t *testing.T) {
 	case <-time.After(maxStale):
 		t.Error("it goes on")
 	}
+}
+
+// TestAClientLearnsWhyItsConnectionEnded, and why it gets no other: a server of which
+// nothing is known has not failed.
+func TestAClientLearnsWhyItsConnectionEnded(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		base    *http.Transport
+		happens func(h *house, id string)
+		want    error
+	}{
+		{"HTTP/2, revoked", nil, revoke, verifier.ErrRevoked},
+		{"HTTP/1, revoked", &http.Transport{}, revoke, verifier.ErrRevoked},
+		{"HTTP/2, undecided", nil, partition, verifier.ErrUnavailable},
+		{"HTTP/1, undecided", &http.Transport{}, partition, verifier.ErrUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHouse(t)
+			orders, gateway := h.open("orders", false), h.open("gateway", true)
+			transport, err := gateway.Transport(tt.base, "orders")
+			h.must(err)
+			resp := h.begin(transport, h.serve(orders, "gateway")+"/stream")
+			tt.happens(h, orders.Stats().CertificateID)
+			for err == nil {
+				_, err = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				if !errors.Is(err, tt.want) {
+					t.Fatalf("the connection ended with %v", err)
+				}
+				// Until the bound is reached there may be another one.
+				resp, err = transport.RoundTrip(resp.Request)
+			}
+			if !errors.Is(err, tt.want) {
+				t.Errorf("there is no other connection because of %v", err)
+			}
+			h.authority.Heal()
+		})
+	}
+}
+
+func revoke(h *house, id string) { h.authority.Server().Revoke(h.t, events.ScopeCert, id) }
+
+func partition(h *house, _ string) { h.authority.Partition() }
+
+// begin sends a request and returns the answer, which has begun.
+func (h *house) begin(transport http.RoundTripper, url string) *http.Response {
+	h.t.Helper()
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, url, nil)
+	h.must(err)
+	resp, err := transport.RoundTrip(req)
+	h.must(err)
+	return resp
 }
 
 func TestWhenNobodyCanTellConnectionsEnd(t *testing.T) {

@@ -20,6 +20,10 @@ import (
 // A new request never goes over a connection that was made with a certificate that
 // has been renewed since, nor over one whose server is near the end of its
 // certificate. What is under way there ends in peace; so renewal costs no request.
+//
+// The error of a request that failed because of the server's certificate wraps what
+// [Revocations] said: verifier.ErrRevoked, or verifier.ErrUnavailable where nothing is
+// known of it now. Why a server refuses this side, it does not tell.
 type Transport struct {
 	source *Source
 	list   allowed

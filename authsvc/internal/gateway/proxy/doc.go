@@ -46,6 +46,7 @@
 //	502 upstream_unreachable   no connection
 //	502 upstream_failed        no proper answer
 //	503 upstream_unavailable   none of the URLs is healthy, with Retry-After
+//	503 upstream_undecided     whether its certificate is revoked is not known now, with Retry-After
 //	503 too_busy               max_in_flight, with Retry-After
 //	503 unavailable            the proxy is closed, or the upstream was drained
 //	504 upstream_timeout       limits.time or connect_timeout

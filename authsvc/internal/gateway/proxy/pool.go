@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
+	"github.com/authbus/authbus/verifier"
 )
 
 // pool is an upstream: its targets and the connections to them.
@@ -183,7 +184,7 @@ func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		failed = err
 		tried = append(tried, t)
-		if isConnectError(err) {
+		if isConnectError(err) && !errors.Is(err, verifier.ErrUnavailable) { // which is no fault of the target's
 			t.connectFailed(x.pool, err)
 		}
 		if len(tried) > x.rule.Retries || !x.repeatable(r.Method, err) {

@@ -52,6 +52,10 @@ func noneHealthy(wait time.Duration) *Problem {
 	return &Problem{http.StatusServiceUnavailable, "upstream_unavailable", "the service is not available now", wait}
 }
 
+func undecided() *Problem {
+	return &Problem{http.StatusServiceUnavailable, "upstream_undecided", "whether the service is the right one cannot be decided now", busyFor}
+}
+
 func shuttingDown() *Problem {
 	return &Problem{http.StatusServiceUnavailable, "unavailable", "the gateway no longer serves this", busyFor}
 }
@@ -132,6 +136,8 @@ func (x *exchange) problem(err error) *Problem {
 		return badBody()
 	case errors.Is(err, errNoneHealthy):
 		return noneHealthy(x.rule.Upstream.Health.Interval)
+	case errors.Is(err, verifier.ErrUnavailable):
+		return undecided()
 	case errors.Is(err, errDrained) || errors.Is(err, errClosed):
 		return shuttingDown()
 	case errors.Is(err, errTime) || errors.Is(err, errIdle) || errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
