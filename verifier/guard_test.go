@@ -81,7 +81,7 @@ func TestWatchesGoOnWhileTheAuthorityVouchesForThem(t *testing.T) {
 		}
 		v.ledger.darken("E1", 100) // so that no probe makes it fresh again
 		log.set(false, true)
-		began := log.asked
+		began := log.questions()
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		for i, ctx := range all {
@@ -89,7 +89,7 @@ func TestWatchesGoOnWhileTheAuthorityVouchesForThem(t *testing.T) {
 				t.Fatalf("watch %d: %v", i, context.Cause(ctx))
 			}
 		}
-		if asked := log.asked - began; asked > 21*watches {
+		if asked := log.questions() - began; asked > 21*watches {
 			t.Errorf("%d questions about %d watches in ten bounds", asked, watches)
 		}
 		log.revoke(events.ScopeSession, "s7")

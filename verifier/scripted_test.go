@@ -105,6 +105,13 @@ func (l *memoryLog) set(cut, deaf bool) {
 	l.cut, l.deaf = cut, deaf
 }
 
+// questions counts those about tokens.
+func (l *memoryLog) questions() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
 func (l *memoryLog) fresh(_ context.Context, _ events.FreshRequest) (events.FreshReply, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
