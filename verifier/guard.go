@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// guardEvery is how often guard looks: what is watched may end that much before the
-// bound is reached.
+// guardEvery is how often guard looks: what is watched may end up to three times that
+// before the bound is reached.
 func (v *Verifier) guardEvery() time.Duration { return min(answerLife, v.config.MaxStale/10) }
 
 // guard looks at everything watched. It waits for nobody, so that no watch outlives
@@ -20,7 +20,9 @@ func (v *Verifier) guard(ctx context.Context) {
 		select {
 		case <-tick.C:
 			for _, w := range v.watches.all() {
-				v.guardOne(w, time.Now())
+				if w.begun.Load() {
+					v.guardOne(w, time.Now())
+				}
 			}
 		case <-ctx.Done():
 			return
@@ -32,7 +34,8 @@ func (v *Verifier) guard(ctx context.Context) {
 // sleeps, or of which too little will be known before the next look.
 func (v *Verifier) guardOne(w *watch, now time.Time) {
 	w.known = v.knownAt(w)
-	over := ageOf(w.known, now.Add(v.guardEvery())) > v.watchBound(w)
+	// Twice, because the next look may be late, on a machine that is busy.
+	over := ageOf(w.known, now.Add(2*v.guardEvery())) > v.watchBound(w)
 	if w.token == nil {
 		if over {
 			w.end(v.notFresh(now))

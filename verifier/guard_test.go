@@ -120,3 +120,57 @@ func TestAProofThatIsWithdrawnEndsNoWatch(t *testing.T) {
 		}
 	})
 }
+
+// TestAWatchThatBeginsLateEndsBeforeTheBound, too: it does not live until the next look
+// at all of them.
+func TestAWatchThatBeginsLateEndsBeforeTheBound(t *testing.T) {
+	for stale, grace := range map[StalePolicy]time.Duration{Reject: 0, Accept: 10 * time.Second} {
+		change := func(c *Config) { c.Stale, c.AcceptGrace = stale, grace }
+		for early := range 10 {
+			inBubble(t, change, func(t *testing.T, v *Verifier, log *memoryLog) {
+				bound := v.watchBound(&watch{token: &cachedToken{}})
+				certificate, cancel := v.WatchCertificate(t.Context(), goodCert)
+				defer cancel()
+				claims, err := v.Verify(t.Context(), log.mint(t, "u", "s", "j").raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				log.set(true, true)
+				proved := *v.ledger.proved.Load()
+				time.Sleep(time.Until(proved.Add(bound - time.Duration(early)*100*time.Millisecond)))
+				ctx, cancel := v.Watch(t.Context(), claims)
+				defer cancel()
+				<-ctx.Done()
+				<-certificate.Done()
+				if age := time.Since(proved); age > bound {
+					t.Errorf("%v, begun %v before: it ended at %v, later than %v", stale, time.Duration(early)*100*time.Millisecond, age, bound)
+				}
+			})
+		}
+	}
+}
+
+// TestAWatchThatBeginsLateGoesOnIfTheAuthorityVouchesForIt, at whatever age of the
+// proof and however long that takes: guard does not end it meanwhile.
+func TestAWatchThatBeginsLateGoesOnIfTheAuthorityVouchesForIt(t *testing.T) {
+	for age := 25 * time.Second; age < 33*time.Second; age += 300 * time.Millisecond {
+		withSlowLog(t, nil, func(t *testing.T, v *Verifier, s *slowLog) {
+			claims, err := v.Verify(t.Context(), s.mint(t, "u", "s", "j").raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.statusTakes.Store(int64(1500 * time.Millisecond))
+			s.freshFails.Store(true)
+			time.Sleep(time.Until(v.ledger.proved.Load().Add(age)))
+			ctx, cancel := v.Watch(t.Context(), claims)
+			defer cancel()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if ctx.Err() != nil {
+				t.Errorf("begun at %v: %v", age, context.Cause(ctx))
+			}
+			s.statusTakes.Store(0)
+			time.Sleep(2 * time.Second) // the last questions end
+		})
+	}
+}

@@ -3,6 +3,7 @@ package verifier
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/authbus/authbus/events"
@@ -57,6 +58,9 @@ func (v *Verifier) watch(ctx context.Context, w *watch) (context.Context, contex
 	// After joining, so that no revocation falls between look and watch.
 	if err := v.inspect(w); err != nil {
 		end(err)
+	} else {
+		v.guardOne(w, time.Now()) // the bound may be reached before guard's next look
+		w.begun.Store(true)
 	}
 	return watched, func() { end(context.Canceled) }
 }
@@ -67,10 +71,14 @@ type watch struct {
 	certificate string
 	end         context.CancelCauseFunc
 	ended       <-chan struct{}
-	known       time.Time // when it was last known to be good; only guard uses it once it is added
+	// known is when it was last known to be good. Only who begins to watch uses it, and
+	// once begun is set only guard: so that guard ends nothing that is being asked about.
+	known time.Time
+	begun atomic.Bool
 }
 
-// inspect judges what is watched as if it had just been presented.
+// inspect judges what is watched as if it had just been presented, but that it asks some
+// looks of guard before the bound: inquire would come too late.
 func (v *Verifier) inspect(w *watch) error {
 	if w.token == nil {
 		return v.CheckCertificate(w.certificate)
@@ -78,7 +86,11 @@ func (v *Verifier) inspect(w *watch) error {
 	ctx, cancel := context.WithTimeout(v.stopped, v.config.RequestTimeout)
 	defer cancel()
 	now := time.Now()
-	_, err := v.judge(ctx, w.token, now, v.freshAt(now))
+	fresh := v.freshAt(now)
+	if v.config.Stale != Reject {
+		fresh = v.provedWithin(v.config.MaxStale-4*v.guardEvery(), now)
+	}
+	_, err := v.judge(ctx, w.token, now, fresh)
 	return err
 }
 
