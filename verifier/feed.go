@@ -112,11 +112,9 @@ func (v *Verifier) receive(msg *nats.Msg, from *source) {
 }
 
 // apply takes a genuine record in, and ends what was going on with the tokens
-// that it covers.
+// that it covers, even where the record does not fit.
 func (v *Verifier) apply(r events.Revocation) error {
-	if err := v.ledger.apply(r); err != nil {
-		return err
-	}
+	err := v.ledger.apply(r)
 	v.watches.revoke(r)
-	return nil
+	return err
 }

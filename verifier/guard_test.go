@@ -174,3 +174,35 @@ func TestAWatchThatBeginsLateGoesOnIfTheAuthorityVouchesForIt(t *testing.T) {
 		})
 	}
 }
+
+// TestARecordThatAnAnswerNamesEndsWatches of all that it covers: nobody need ask about
+// each of them.
+func TestARecordThatAnAnswerNamesEndsWatches(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, v *Verifier, log *memoryLog) {
+		one, another := log.mint(t, "u", "s", "j1"), log.mint(t, "u", "s", "j2")
+		v.ledger.darken("E1", 100) // so that no probe makes it fresh again
+		ctx, cancel := watched(t, v, one)
+		defer cancel()
+		log.set(false, true)
+		log.revoke(events.ScopeSession, "s")
+		check(t, v, another, "token revoked: revoked_session")
+		synctest.Wait()
+		if !errors.Is(context.Cause(ctx), ErrRevoked) {
+			t.Errorf("the watch of the same session: %v", context.Cause(ctx))
+		}
+	})
+}
+
+// TestARecordThatDoesNotFitEndsWatches: that it cannot be kept is no reason to go on.
+func TestARecordThatDoesNotFitEndsWatches(t *testing.T) {
+	inBubble(t, func(c *Config) { c.MaxRevocations, c.Stale = 1, Reject }, func(t *testing.T, v *Verifier, log *memoryLog) {
+		ctx, cancel := watched(t, v, log.mint(t, "u", "s", "j"))
+		defer cancel()
+		log.revoke(events.ScopeSession, "another")
+		log.revoke(events.ScopeSession, "s")
+		synctest.Wait()
+		if !errors.Is(context.Cause(ctx), ErrRevoked) {
+			t.Errorf("the watch that it names: %v", context.Cause(ctx))
+		}
+	})
+}

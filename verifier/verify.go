@@ -189,11 +189,13 @@ func (v *Verifier) ask(ctx context.Context, t *cachedToken, generation uint64) (
 	return a, nil
 }
 
-// obey does as the authority says, and remembers the records that it names.
+// obey does as the authority says, and remembers the records that it names, which end
+// what else they cover.
 func (v *Verifier) obey(t *cachedToken, a *answered) (*Claims, error) {
 	var covering *events.Revocation
 	for i, r := range a.reply.Records {
 		v.ledger.learn(r)
+		v.watches.revoke(r)
 		if r.Covers(t.ref) {
 			covering = &a.reply.Records[i]
 		}
