@@ -94,6 +94,12 @@ func (k *keyring) refresh(ctx context.Context) error {
 	if k.fetch == nil {
 		return nil
 	}
+	_, err := k.fetched(ctx)
+	return err
+}
+
+// fetched is refresh, and returns what the fetch has brought into force.
+func (k *keyring) fetched(ctx context.Context) (*keyState, error) {
 	k.fetching.Add(1)
 	defer k.fetching.Add(-1)
 	done := k.flight.DoChan("", func() (any, error) {
@@ -106,16 +112,16 @@ func (k *keyring) refresh(ctx context.Context) error {
 		}
 		k.current.Store(state)
 		k.changed()
-		return nil, nil
+		return state, nil
 	})
 	select {
 	case r := <-done:
 		if r.Err != nil {
-			return fmt.Errorf("fetching keys: %w", r.Err)
+			return nil, fmt.Errorf("fetching keys: %w", r.Err)
 		}
-		return nil
+		return r.Val.(*keyState), nil // the flight returns nothing else
 	case <-ctx.Done():
-		return fmt.Errorf("fetching keys: %w", ctx.Err())
+		return nil, fmt.Errorf("fetching keys: %w", ctx.Err())
 	}
 }
 
@@ -146,17 +152,19 @@ func (k *keyring) demand(ctx context.Context) error {
 
 // follow fetches the keys if the authority has published others than are known.
 func (k *keyring) follow(ctx context.Context, version uint64) error {
-	if k.current.Load().version == version {
+	if k.fetch == nil || k.current.Load().version == version {
 		return nil
 	}
-	if err := k.refresh(ctx); err != nil {
+	k.flight.Forget("") // one that is under way may have begun before they were published
+	state, err := k.fetched(ctx)
+	if err != nil {
 		return err
 	}
-	if current := k.current.Load(); current.version == 0 {
+	if state.version == 0 {
 		// A JWKS document has no version: remember which one made us look.
-		state := *current
-		state.version = version
-		k.current.CompareAndSwap(current, &state) // a newer one will be looked at again
+		named := *state
+		named.version = version
+		k.current.CompareAndSwap(state, &named) // what has replaced it meanwhile will be looked at again
 	}
 	return nil
 }
