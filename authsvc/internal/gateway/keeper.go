@@ -50,11 +50,12 @@ type keeper struct {
 	// closing is held for reading while cache is used, which must not be closed then.
 	closing sync.RWMutex
 
-	mending sync.WaitGroup // goroutines that end with lifetime; added to under mu
-	mu      sync.Mutex
-	stopped bool                          // guarded by mu; nothing is mended any more
-	unsaved map[vault.Token]vault.Session // guarded by mu; refreshed, and not in the vault yet
-	unsure  map[vault.Token]struct{}      // guarded by mu; perhaps refreshed
+	mending    sync.WaitGroup // goroutines that end with lifetime; added to under mu
+	mu         sync.Mutex
+	stopped    bool                          // guarded by mu; nothing is mended any more
+	unsaved    map[vault.Token]vault.Session // guarded by mu; refreshed, and not in the vault yet
+	unsure     map[vault.Token]struct{}      // guarded by mu; perhaps refreshed
+	refreshing int                           // guarded by mu; refreshes under way
 }
 
 // kept is a cached session. The cache compares hashes, so the token is here too.
@@ -231,9 +232,10 @@ func (k *keeper) look(ctx context.Context, t vault.Token) (vault.Entry, error) {
 // refresh has the auth service give another JWT, and a refresh token in place of the
 // one that this uses up, and keeps them.
 func (k *keeper) refresh(ctx context.Context, t vault.Token, entry vault.Entry) (vault.Session, error) {
-	if !k.canMend() {
+	if !k.mayRefresh(t) {
 		return vault.Session{}, errUnsaved
 	}
+	defer k.refreshed()
 	tokens, err := k.auth.Refresh(ctx, wire.RefreshRequest{RefreshToken: wire.Secret(entry.Refresh), ClientID: entry.ClientID})
 	if client.HasCode(err, "invalid_grant") {
 		k.counters.refreshes.WithLabelValues("ended").Inc()

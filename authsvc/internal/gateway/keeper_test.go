@@ -3,8 +3,15 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/authbus/authbus/authsvc/internal/client"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
 )
 
@@ -24,4 +31,62 @@ func TestBoundsOfTheKeeper(t *testing.T) {
 	if _, err := k.refresh(t.Context(), vault.NewToken(), vault.Entry{}); !errors.Is(err, errUnsaved) {
 		t.Errorf("with as much to mend as can be: %v", err)
 	}
+}
+
+// silence is an auth service that takes requests and does not answer.
+type silence struct{ asked atomic.Int64 }
+
+func (s *silence) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.asked.Add(1)
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// TestRefreshesUnderWayCountAsThoseToMend, because all of them may go wrong; and what is
+// to be mended may be, however much it is.
+func TestRefreshesUnderWayCountAsThoseToMend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var way silence
+		auth, err := client.New(client.Config{Server: "http://auth.test.example", HTTP: &http.Client{Transport: &way}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lifetime, stop := context.WithCancel(t.Context())
+		k := &keeper{
+			lifetime: lifetime, auth: auth, counters: newCounters(prometheus.NewRegistry()),
+			unsaved: make(map[vault.Token]vault.Session), unsure: make(map[vault.Token]struct{}),
+		}
+		asking, leave := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		var refused atomic.Int64
+		const more = 10
+		for range maxMending + more {
+			callers.Go(func() {
+				if _, err := k.refresh(asking, vault.NewToken(), vault.Entry{}); errors.Is(err, errUnsaved) {
+					refused.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		if asked := way.asked.Load(); asked != maxMending || refused.Load() != more {
+			t.Errorf("%d asked, %d refused", asked, refused.Load())
+		}
+		leave()
+		callers.Wait()
+		k.mu.Lock()
+		unsure := len(k.unsure)
+		var one vault.Token
+		for one = range k.unsure {
+			break
+		}
+		k.mu.Unlock()
+		if unsure > maxMending {
+			t.Errorf("%d are unsure", unsure)
+		}
+		if _, err := k.refresh(asking, one, vault.Entry{}); errors.Is(err, errUnsaved) {
+			t.Error("a refresh of unknown outcome is not repeated")
+		}
+		stop()
+		k.stopMending()
+	})
 }

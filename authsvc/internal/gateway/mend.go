@@ -14,8 +14,8 @@ import (
 // lost must be repeated in time, whether or not the client comes back.
 
 const (
-	// maxMending bounds the sessions that are unsaved or unsure. Beyond it nothing
-	// is refreshed.
+	// maxMending bounds the sessions that are unsaved or unsure, or may be in a moment.
+	// Beyond it nothing is refreshed but what is unsure.
 	maxMending = 1024
 	// The pause before a session is written again; it doubles.
 	firstPause, lastPause = 100 * time.Millisecond, 10 * time.Second
@@ -29,11 +29,23 @@ var insistAfter = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
 // what the last refresh gave.
 var errUnsaved = errors.New("the vault has not taken the last refresh yet")
 
-// canMend reports whether a refresh may go wrong now.
-func (k *keeper) canMend() bool {
+// mayRefresh reports whether a refresh may go wrong now. If so, refreshed must be called
+// once it is known whether it has.
+func (k *keeper) mayRefresh(t vault.Token) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(k.unsaved)+len(k.unsure) < maxMending
+	_, unsure := k.unsure[t] // to be repeated, however much there is to mend
+	if !unsure && len(k.unsaved)+len(k.unsure)+k.refreshing >= maxMending {
+		return false
+	}
+	k.refreshing++
+	return true
+}
+
+func (k *keeper) refreshed() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refreshing--
 }
 
 // stopMending waits for what has ended with lifetime.
