@@ -178,7 +178,7 @@ func (k *keeper) once(ctx context.Context, what string, t vault.Token, load func
 func (k *keeper) load(ctx context.Context, t vault.Token, stale func(vault.Session) bool) (vault.Session, error) {
 	if s, ok := k.notSaved(t); ok {
 		if stale(s) {
-			return vault.Session{}, errUnsaved
+			return vault.Session{}, &stuck{s, errUnsaved}
 		}
 		return k.keep(t, s), nil
 	}

@@ -3,13 +3,16 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
@@ -89,4 +92,17 @@ func TestRefreshesUnderWayCountAsThoseToMend(t *testing.T) {
 		stop()
 		k.stopMending()
 	})
+}
+
+// TestAnUnsavedSessionGoesOn with the JWT that it has, though the cache has lost it.
+func TestAnUnsavedSessionGoesOn(t *testing.T) {
+	token, now := vault.NewToken(), time.Now()
+	s := vault.Session{Access: "a", RefreshAt: now.Unix(), ExpiresAt: now.Add(time.Minute).Unix()}
+	k := &keeper{
+		lifetime: t.Context(), log: slog.New(slog.DiscardHandler), quiet: &rate.Sometimes{},
+		unsaved: map[vault.Token]vault.Session{token: s},
+	}
+	if got, err := k.open(t.Context(), token); err != nil || got.Access != s.Access {
+		t.Errorf("%v %v", got, err)
+	}
 }
