@@ -106,3 +106,19 @@ func TestAnUnsavedSessionGoesOn(t *testing.T) {
 		t.Errorf("%v %v", got, err)
 	}
 }
+
+// TestWhatIsSavedLateForgetsNothingNewer: the vault may have taken it from somebody else
+// long before, and another refresh be unsaved by then.
+func TestWhatIsSavedLateForgetsNothingNewer(t *testing.T) {
+	token := vault.NewToken()
+	older, newer := vault.Session{Access: "older"}, vault.Session{Access: "newer"}
+	k := &keeper{counters: newCounters(prometheus.NewRegistry()), unsaved: map[vault.Token]vault.Session{token: newer}}
+	k.saved(token, older)
+	if s, ok := k.notSaved(token); !ok || s != newer {
+		t.Errorf("%v %v", s, ok)
+	}
+	k.saved(token, newer)
+	if _, ok := k.notSaved(token); ok {
+		t.Error("what is saved counts as unsaved")
+	}
+}

@@ -99,12 +99,19 @@ func (k *keeper) goOnSaving(t vault.Token, old vault.Entry, s vault.Session) {
 			return
 		}
 		if k.replace(k.lifetime, t, old, s) == nil {
-			break
+			k.saved(t, s)
+			return
 		}
 	}
+}
+
+// saved notes that the vault has s, or what somebody else has put in its place.
+func (k *keeper) saved(t vault.Token, s vault.Session) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.unsaved, t)
+	if k.unsaved[t] == s { // and not what a later refresh gave
+		delete(k.unsaved, t)
+	}
 	k.counters.unsaved.Set(float64(len(k.unsaved)))
 }
 
