@@ -78,7 +78,7 @@ func (p *patrol) watch(ctx context.Context, claims *Claims) (context.Context, co
 // recent asks about claims that are older than an interval, so that a watch begins
 // with what is known now. Its error is the cause to end with.
 func (p *patrol) recent(ctx context.Context, claims *Claims) (*Claims, error) {
-	if time.Since(claims.presented.asked) <= p.interval {
+	if ageOf(claims.presented.asked, time.Now()) <= p.interval {
 		return claims, nil
 	}
 	again, err := p.decide(ctx, claims.presented.raw, true)
@@ -98,9 +98,7 @@ func (p *patrol) add(claims *Claims, end *context.CancelCauseFunc) bool {
 	w := p.watched[raw]
 	if w == nil {
 		w = &watchedToken{raw: raw, expires: claims.Expiry(), ends: make(map[*context.CancelCauseFunc]struct{})}
-		w.stale = time.AfterFunc(p.maxStale, func() {
-			p.end(w, unavailable(ReasonNotFresh, "the authority has not answered for "+p.maxStale.String()))
-		})
+		w.stale = time.AfterFunc(p.maxStale, func() { p.end(w, p.noneForTooLong()) })
 		p.watched[raw] = w
 	}
 	w.ends[end] = struct{}{}
@@ -114,6 +112,25 @@ func (p *patrol) confirm(w *watchedToken, asked time.Time) {
 		w.asked = asked
 		w.stale.Reset(time.Until(asked.Add(p.maxStale)))
 	}
+}
+
+// endOverdue ends what the timers have not, which stand still while the machine sleeps.
+func (p *patrol) endOverdue(now time.Time) {
+	var overdue []*watchedToken
+	p.mu.Lock()
+	for _, w := range p.watched {
+		if ageOf(w.asked, now) > p.maxStale {
+			overdue = append(overdue, w)
+		}
+	}
+	p.mu.Unlock()
+	for _, w := range overdue {
+		p.end(w, p.noneForTooLong())
+	}
+}
+
+func (p *patrol) noneForTooLong() error {
+	return unavailable(ReasonNotFresh, "the authority has not answered for "+p.maxStale.String())
 }
 
 func (p *patrol) remove(raw string, end *context.CancelCauseFunc) {
@@ -147,6 +164,7 @@ func (p *patrol) run(ctx context.Context) {
 
 // round looks at every watched token once.
 func (p *patrol) round(ctx context.Context) {
+	p.endOverdue(time.Now())
 	inParallel(p.all(), p.helpers, func(w *watchedToken) { p.look(ctx, w) })
 }
 

@@ -642,3 +642,22 @@ func TestAFollowerOfNoLogKnowsOfNoCertificate(t *testing.T) {
 		}
 	})
 }
+
+// TestARemoteWatchThatSlept: a machine that was suspended has timers that stood still,
+// and the bound is over by the other clock.
+func TestARemoteWatchThatSlept(t *testing.T) {
+	remotely(t, nil, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
+		ctx, cancel := watched(t, v, log.mint(t, "u", "s", "j"))
+		defer cancel()
+		o.set(func(o *scriptedOracle) { o.fails = errScripted })
+		p := v.remote.patrol
+		p.mu.Lock()
+		for _, w := range p.watched {
+			w.asked = time.Now().Round(0).Add(-time.Hour) // without the monotonic reading
+		}
+		p.mu.Unlock()
+		if took := endOf(ctx); took > 2*time.Second || !errors.Is(context.Cause(ctx), ErrUnavailable) {
+			t.Errorf("it ended %v after waking, with %v", took, context.Cause(ctx))
+		}
+	})
+}
