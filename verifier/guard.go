@@ -7,51 +7,80 @@ import (
 	"time"
 )
 
-// guardEvery is how often guard looks: what is watched may end up to three times that
-// before the bound is reached.
+// guardEvery is how often guard looks at least: for what no timer tells, such as that
+// the machine has slept.
 func (v *Verifier) guardEvery() time.Duration { return min(answerLife, v.config.MaxStale/10) }
 
-// guard looks at everything watched. It waits for nobody, so that no watch outlives
+// guard ends what is watched in time. It waits for nobody, so that no watch outlives
 // the bound because there are many, or because the authority is slow: inquire asks.
 func (v *Verifier) guard(ctx context.Context) {
-	tick := time.NewTicker(v.guardEvery())
-	defer tick.Stop()
+	next := time.NewTimer(0)
+	defer next.Stop()
 	for {
 		select {
-		case <-tick.C:
-			for _, w := range v.watches.all() {
-				if w.begun.Load() {
-					v.guardOne(w, time.Now())
-				}
-			}
+		case <-next.C:
+		case <-v.watches.hurry:
 		case <-ctx.Done():
 			return
+		}
+		now := time.Now()
+		left := v.guardAll(now)
+		v.watches.lookAt.Store(now.Add(left).UnixNano())
+		next.Reset(left)
+	}
+}
+
+// guardAll looks at everything watched, and returns how soon to look again: when the
+// first watch would reach its bound, or one that begins meanwhile.
+func (v *Verifier) guardAll(now time.Time) time.Duration {
+	next := v.guardEvery()
+	if proved := v.ledger.proved.Load(); proved != nil {
+		for _, ofToken := range []bool{false, true} {
+			if left := v.watchBound(ofToken) - ageOf(*proved, now); left > 0 {
+				next = min(next, left)
+			}
+		}
+	}
+	for _, w := range v.watches.all() {
+		if !w.begun.Load() {
+			continue
+		}
+		if left := v.guardOne(w, now); left > 0 {
+			next = min(next, left)
+		}
+	}
+	return next
+}
+
+// begin hands a watch over to guard, which looks at it in time.
+func (v *Verifier) begin(w *watch) {
+	now := time.Now()
+	left := v.guardOne(w, now)
+	w.begun.Store(true)
+	if now.Add(left).UnixNano() < v.watches.lookAt.Load() {
+		select {
+		case v.watches.hurry <- struct{}{}:
+		default: // it is told already
 		}
 	}
 }
 
-// guardOne ends a watch whose token is over, by a clock that goes on while the machine
-// sleeps, or of which too little will be known before the next look.
-func (v *Verifier) guardOne(w *watch, now time.Time) {
+// guardOne returns how long a watch may go on with what is known now, and ends it if
+// that time or the token's own is over.
+func (v *Verifier) guardOne(w *watch, now time.Time) time.Duration {
 	w.known = v.knownAt(w)
-	// Twice, because the next look may be late, on a machine that is busy.
-	over := ageOf(w.known, now.Add(2*v.guardEvery())) > v.watchBound(w)
-	if w.token == nil {
-		if over {
-			w.end(v.notFresh(now))
+	left := v.watchBound(w.token != nil) - ageOf(w.known, now)
+	if w.token != nil {
+		if err := v.alive(w.token, now); err != nil { // by a clock that goes on while the machine sleeps
+			w.end(asError(err))
+		} else if v.keys.mixed.Load() {
+			w.end(v.mixedKeys())
 		}
-		return
 	}
-	if err := v.alive(w.token, now); err != nil {
-		w.end(asError(err))
-		return
-	}
-	switch {
-	case v.keys.mixed.Load():
-		w.end(v.mixedKeys())
-	case over:
+	if left <= 0 {
 		w.end(v.notFresh(now))
 	}
+	return left
 }
 
 // knownAt returns the last time at which what is watched is known to have been good:
@@ -70,12 +99,14 @@ func (v *Verifier) knownAt(w *watch) time.Time {
 	return at
 }
 
-// watchBound is how long a watch may go on without being known to be good.
-func (v *Verifier) watchBound(w *watch) time.Duration {
-	if w.token != nil && v.config.Stale == Accept {
-		return v.config.MaxStale + v.config.AcceptGrace
+// watchBound is how long the watch of a token, or of a certificate, may go on without
+// being known to be good. It is a little below the bound, because whoever ends it may be a little late.
+func (v *Verifier) watchBound(ofToken bool) time.Duration {
+	bound := v.config.MaxStale
+	if ofToken && v.config.Stale == Accept {
+		bound += v.config.AcceptGrace
 	}
-	return v.config.MaxStale
+	return bound - bound/100
 }
 
 // inquire asks the authority about every watched token when half of the bound has

@@ -37,7 +37,7 @@ func TestAWatchEndsBeforeTheBound(t *testing.T) {
 				log.set(true, true)
 				log.revoke(events.ScopeSession, "s")
 				took := endOf(ctx)
-				if !errors.Is(context.Cause(ctx), ErrUnavailable) || took > c.bound || took < c.bound-4*time.Second {
+				if !errors.Is(context.Cause(ctx), ErrUnavailable) || took > c.bound || took < c.bound-2500*time.Millisecond {
 					t.Errorf("it ended after %v with %v, want just before %v", took, context.Cause(ctx), c.bound)
 				}
 			})
@@ -128,7 +128,7 @@ func TestAWatchThatBeginsLateEndsBeforeTheBound(t *testing.T) {
 		change := func(c *Config) { c.Stale, c.AcceptGrace = stale, grace }
 		for early := range 10 {
 			inBubble(t, change, func(t *testing.T, v *Verifier, log *memoryLog) {
-				bound := v.watchBound(&watch{token: &cachedToken{}})
+				bound := v.watchBound(true)
 				certificate, cancel := v.WatchCertificate(t.Context(), goodCert)
 				defer cancel()
 				claims, err := v.Verify(t.Context(), log.mint(t, "u", "s", "j").raw)
@@ -150,10 +150,13 @@ func TestAWatchThatBeginsLateEndsBeforeTheBound(t *testing.T) {
 	}
 }
 
-// TestAWatchThatBeginsLateGoesOnIfTheAuthorityVouchesForIt, at whatever age of the
-// proof and however long that takes: guard does not end it meanwhile.
+// TestAWatchThatBeginsLateGoesOnIfTheAuthorityVouchesForIt before the bound is reached.
+// Beyond the bound it is asked about before it begins: guard does not end it meanwhile.
 func TestAWatchThatBeginsLateGoesOnIfTheAuthorityVouchesForIt(t *testing.T) {
 	for age := 25 * time.Second; age < 33*time.Second; age += 300 * time.Millisecond {
+		if age > 27*time.Second && age <= 30*time.Second {
+			continue // the answer, a second or two later, is too late
+		}
 		withSlowLog(t, nil, func(t *testing.T, v *Verifier, s *slowLog) {
 			claims, err := v.Verify(t.Context(), s.mint(t, "u", "s", "j").raw)
 			if err != nil {

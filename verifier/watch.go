@@ -59,8 +59,7 @@ func (v *Verifier) watch(ctx context.Context, w *watch) (context.Context, contex
 	if err := v.inspect(w); err != nil {
 		end(err)
 	} else {
-		v.guardOne(w, time.Now()) // the bound may be reached before guard's next look
-		w.begun.Store(true)
+		v.begin(w)
 	}
 	return watched, func() { end(context.Canceled) }
 }
@@ -71,14 +70,13 @@ type watch struct {
 	certificate string
 	end         context.CancelCauseFunc
 	ended       <-chan struct{}
-	// known is when it was last known to be good. Only who begins to watch uses it, and
-	// once begun is set only guard: so that guard ends nothing that is being asked about.
+	// known is when it was last known to be good. Only whoever begins the watch uses it,
+	// and guard once begun is set: so guard ends nothing that is being asked about.
 	known time.Time
 	begun atomic.Bool
 }
 
-// inspect judges what is watched as if it had just been presented, but that it asks some
-// looks of guard before the bound: inquire would come too late.
+// inspect judges what is watched as if it had just been presented.
 func (v *Verifier) inspect(w *watch) error {
 	if w.token == nil {
 		return v.CheckCertificate(w.certificate)
@@ -86,16 +84,15 @@ func (v *Verifier) inspect(w *watch) error {
 	ctx, cancel := context.WithTimeout(v.stopped, v.config.RequestTimeout)
 	defer cancel()
 	now := time.Now()
-	fresh := v.freshAt(now)
-	if v.config.Stale != Reject {
-		fresh = v.provedWithin(v.config.MaxStale-4*v.guardEvery(), now)
-	}
-	_, err := v.judge(ctx, w.token, now, fresh)
+	_, err := v.judge(ctx, w.token, now, v.freshAt(now))
 	return err
 }
 
 // watches are the contexts to end, by what a revocation may name.
 type watches struct {
+	hurry  chan struct{} // tells guard to look earlier than at lookAt
+	lookAt atomic.Int64  // when guard looks next, in Unix nanoseconds
+
 	mu     sync.Mutex
 	byName map[watchName]map[*watch]struct{} // guarded by mu
 	every  map[*watch]struct{}               // guarded by mu
@@ -107,7 +104,9 @@ type watchName struct {
 }
 
 func newWatches() *watches {
-	return &watches{byName: make(map[watchName]map[*watch]struct{}), every: make(map[*watch]struct{})}
+	return &watches{
+		hurry: make(chan struct{}, 1), byName: make(map[watchName]map[*watch]struct{}), every: make(map[*watch]struct{}),
+	}
 }
 
 // names lists what a record may say to hit what is watched.
