@@ -33,7 +33,8 @@
 // then the JWT by the gateway's own verifier, then the rule's audience, scopes and
 // roles; package proxy carries it. So a revocation ends the opaque token exactly
 // as fast as the JWT, by the same bound, on every replica. It also ends what is
-// under way: the answer is cut off and a WebSocket closed. The end of a JWT's life
+// under way: the answer is cut off and a WebSocket closed, also in the one session that
+// "log out everywhere else" leaves: its client connects again. The end of a JWT's life
 // ends nothing while the session lives: the gateway refreshes and goes on. But it has
 // no way to bring the next JWT to a service on a stream that is open: one that watches
 // the JWT itself (verifier.Watch) ends the stream with it, and the client opens another.

@@ -138,7 +138,7 @@ func (g *Gateway) supersede(r *http.Request) {
 	if err == nil {
 		_, err = g.end(context.WithoutCancel(r.Context()), old, p)
 	}
-	if err != nil && !errors.Is(err, verifier.ErrRevoked) {
+	if err != nil && !errors.Is(err, verifier.ErrRevoked) && !errors.Is(err, errEnded) {
 		g.quiet.Do(func() { g.config.Log.Warn("a session that another login replaces goes on", "error", err) })
 	}
 }
