@@ -75,6 +75,8 @@ func (v *Verifier) guardOne(w *watch, now time.Time) time.Duration {
 			w.end(asError(err))
 		} else if v.keys.mixed.Load() {
 			w.end(v.mixedKeys())
+		} else if _, known := v.keys.tokens().Lookup(w.token.claims.KeyID); !known {
+			w.end(&Error{Err: ErrRevoked, Reason: ReasonRevokedKey, Detail: "the key has been withdrawn"})
 		}
 	}
 	if left <= 0 {

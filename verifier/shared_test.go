@@ -265,6 +265,20 @@ func TestAnAuthorityWithPublicKeysIsRefused(t *testing.T) {
 	})
 }
 
+// TestAWatchEndsWithTheKey of its token, when the authority changes to a secret.
+func TestAWatchEndsWithTheKey(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, v *Verifier, log *memoryLog) {
+		ctx, cancel := watched(t, v, log.mint(t, "u", "s", "j"))
+		defer cancel()
+		log.signWith(testSecret(t, "current"))
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if cause := context.Cause(ctx); verdict(cause) != "token revoked: revoked_key" {
+			t.Errorf("it ended with %v", verdict(cause))
+		}
+	})
+}
+
 func TestTheFeedKeyIsNoSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		secret, err := token.NewSecret(testFeedPublic)

@@ -59,7 +59,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 	g := &Gateway{config: c, registry: prometheus.NewRegistry(), unknown: proxy.NewLimiter(1 << 16), quiet: rate.Sometimes{First: 1, Interval: time.Second}}
 	g.counters = newCounters(g.registry)
 	for _, step := range []func(context.Context) error{
-		g.checkRoutes, g.openCertificate, g.listen, g.startVerifier, g.openRoutes, g.openVault, g.serve,
+		g.checkRoutes, g.openCertificate, g.checkAddresses, g.startVerifier, g.openRoutes, g.openVault, g.listen, g.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("starting the gateway: %w", err), g.Close())
@@ -120,6 +120,19 @@ func (g *Gateway) openCertificate(context.Context) (err error) {
 	if g.config.CertFile != "" {
 		g.shown, err = openCertificate(g.config.CertFile, g.config.KeyFile, g.config.Log)
 	}
+	return err
+}
+
+// checkAddresses fails at once where the gateway could not listen. It does not listen
+// yet: whoever connected would wait for as long as the start takes.
+func (g *Gateway) checkAddresses(ctx context.Context) error {
+	err := g.listen(ctx)
+	for _, listener := range []net.Listener{g.listener, g.adminListener} {
+		if listener != nil {
+			err = errors.Join(err, listener.Close())
+		}
+	}
+	g.listener, g.adminListener = nil, nil
 	return err
 }
 

@@ -69,6 +69,8 @@ func (c Config) check() error {
 		return errors.New("field PreviousSecret: needs Secret")
 	case c.shared() && c.Secret.ID() == c.PreviousSecret.ID():
 		return errors.New("field PreviousSecret: must differ from Secret")
+	case c.Secret.Is(c.Master.key[:]) || c.PreviousSecret.Is(c.Master.key[:]):
+		return errors.New("field Secret: is the master key: whoever verifies could open the signing keys")
 	case c.shared() && c.Algorithm != "":
 		return fmt.Errorf("field Algorithm: cannot be combined with Secret: %w", token.ErrMixed)
 	case !c.shared() && c.alg() != token.AlgEdDSA && c.alg() != token.AlgES256 && c.alg() != token.AlgRS256:

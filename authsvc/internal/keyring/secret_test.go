@@ -444,11 +444,24 @@ func TestOpenRefusesSecretsThatCannotBeRight(t *testing.T) {
 	if err != nil || published.Len() != 1 {
 		t.Fatal(err)
 	}
+	const both = "q0u8mT3fXk1Zr9Yw5VbN7cHs2LgJd6PaEoIiUvQxRyM=" // a master key, and a secret
+	bothMaster, err := keyring.ParseMasterKey(both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bothSecret, err := token.ParseSecret(both)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name   string
 		change func(*keyring.Config)
 		want   string
 	}{
+		{"the master key", func(c *keyring.Config) { c.Master, c.Secret = bothMaster, bothSecret }, "is the master key"},
+		{"the master key as the previous one", func(c *keyring.Config) {
+			c.Master, c.Secret, c.PreviousSecret = bothMaster, secret(t, "one"), bothSecret
+		}, "is the master key"},
 		{"only a previous one", func(c *keyring.Config) { c.PreviousSecret = secret(t, "one") }, "field PreviousSecret: needs Secret"},
 		{"the same twice", func(c *keyring.Config) { c.Secret, c.PreviousSecret = secret(t, "one"), secret(t, "one") }, "field PreviousSecret: must differ"},
 		{"an algorithm of key pairs", func(c *keyring.Config) { c.Secret, c.Algorithm = secret(t, "one"), "EdDSA" }, "never mixed"},
