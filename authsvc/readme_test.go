@@ -67,7 +67,7 @@ func isQuickstart(b block) bool {
 // the guide's, or the scripts of the command line.
 var mentioned = []string{
 	"authsvc ca", "authsvc ca revoke NAME", "authsvc ca rotate --drop-old", "authsvc ca serve", "authsvc ca show",
-	"authsvc keys kill KID --reason leaked", "authsvc nats-config",
+	"authsvc keys kill KID", "authsvc nats-config",
 }
 
 // checkElsewhere finds a line that runs the command, whatever it is run with.

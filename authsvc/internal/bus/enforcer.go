@@ -227,6 +227,11 @@ func (e *Enforcer) enforce() {
 	}
 	if e.waiting && !e.nextScan.IsZero() {
 		e.failed("looking for the brokers", errors.New("none has answered"))
+		// The broker at the other end may be frozen, which the pings of the connection
+		// take longer to notice than the bound allows. Another one may answer.
+		if err := e.brokers.nc.ForceReconnect(); err != nil {
+			e.failed("connecting to another broker", err)
+		}
 	}
 	e.nextScan, e.nextAges, e.waiting = now.Add(scanEvery), now.Add(min(ageEvery, e.maxAge/2)), true
 	if err := e.brokers.find(e.inbox); err != nil {

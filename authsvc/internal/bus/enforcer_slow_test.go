@@ -27,6 +27,7 @@ type systemAccount struct {
 	mu      sync.Mutex
 	slow    time.Duration               // before each list of connections
 	silent  map[string]bool             // brokers that answer who they are and nothing else
+	frozen  bool                        // until the enforcer connects again, nobody answers
 	clients map[string][]map[string]any // of each broker
 	kicked  []float64
 	scans   int // looks for brokers
@@ -73,7 +74,11 @@ func newSystemAccount(t *testing.T) *systemAccount {
 // enforce starts an enforcer that knows one certificate to be revoked.
 func (a *systemAccount) enforce(t *testing.T) {
 	t.Helper()
-	nc := a.connect(t)
+	nc := a.connect(t, nats.ReconnectHandler(func(*nats.Conn) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.frozen = false
+	}))
 	e, err := bus.StartEnforcer(bus.EnforcerConfig{
 		Conn: nc, Log: slog.New(slog.NewTextHandler(a, nil)), Metrics: prometheus.NewRegistry(),
 		Revoked: func(context.Context) ([]string, error) { return []string{revokedID}, nil },
@@ -87,9 +92,9 @@ func (a *systemAccount) enforce(t *testing.T) {
 	}
 }
 
-func (a *systemAccount) connect(t *testing.T) *nats.Conn {
+func (a *systemAccount) connect(t *testing.T, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(a.url)
+	nc, err := nats.Connect(a.url, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +130,9 @@ func (a *systemAccount) identify(m *nats.Msg) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.scans++
+	if a.frozen {
+		return
+	}
 	for broker := range a.clients {
 		_ = m.Respond(fmt.Appendf(nil, `{"id":%q}`, broker)) // a client that has gone needs no answer
 	}
@@ -220,6 +228,18 @@ func TestManyConnectionsOfOneCertificateEndInOneScan(t *testing.T) {
 
 // A broker that does not answer must not keep the others waiting, whatever it has
 // told of.
+// TestTheEnforcerLeavesABrokerThatIsFrozen, long before its connection is given up.
+func TestTheEnforcerLeavesABrokerThatIsFrozen(t *testing.T) {
+	t.Parallel()
+	a := newSystemAccount(t)
+	a.fill(t, "A", 1, 1)
+	a.mu.Lock()
+	a.frozen = true
+	a.mu.Unlock()
+	a.enforce(t)
+	a.awaitClosed(t, 1)
+}
+
 func TestASilentBrokerHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	a := newSystemAccount(t)

@@ -88,7 +88,7 @@ func (c *CA) issue(s *state, r Request) (*Issued, error) {
 	out.Chain = events.EncodeCertificates(append([]*x509.Certificate{cert}, s.issuer.chain()...)...)
 	out.Record = Record{
 		Serial: cert.SerialNumber.Text(16), ID: events.CertificateID(cert), Name: r.Name, Hosts: r.Hosts, Peer: r.Peer,
-		NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Renews: r.renews,
+		Root: events.CertificateID(s.roots[0]), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Renews: r.renews,
 	}
 	if c.records.byID[out.Record.ID] != nil {
 		return nil, errKeyKnown

@@ -28,7 +28,9 @@ type Record struct {
 	// Hosts are the host names of a server's certificate, which has no SPIFFE ID.
 	Hosts []string `json:"hosts,omitempty"`
 	// Peer says that such a server is a client as well.
-	Peer      bool      `json:"peer,omitempty"`
+	Peer bool `json:"peer,omitempty"`
+	// Root is the ID of the root that it leads to; empty in records of earlier versions.
+	Root      string    `json:"root,omitempty"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 	// Renews is the ID of the certificate that this one was given for.

@@ -87,7 +87,7 @@ func (c *CA) DropOldRoots() error {
 		}
 		now := time.Now()
 		for _, r := range c.records.list {
-			if r.Live(now) && !r.NotBefore.Add(backdated).After(s.rootSince()) {
+			if r.Live(now) && !s.leadsToRoot(r) {
 				return fmt.Errorf("%w: %s, until %s", ErrTooEarly, r.Name, r.NotAfter.Format(time.RFC3339))
 			}
 		}
@@ -103,8 +103,13 @@ func (c *CA) DropOldRoots() error {
 	return nil
 }
 
-// rootSince is when the current root was made: certificates since then chain to it.
-func (s *state) rootSince() time.Time { return s.roots[0].NotBefore.Add(backdated) }
+// leadsToRoot reports whether a certificate chains to the current root.
+func (s *state) leadsToRoot(r *Record) bool {
+	if r.Root == "" { // it is not recorded, but when the root was made is known
+		return r.NotBefore.After(s.roots[0].NotBefore)
+	}
+	return r.Root == events.CertificateID(s.roots[0])
+}
 
 // root returns the current root with its key.
 func (c *CA) root(s *state, path string) (*issuer, error) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -112,6 +113,9 @@ type caRevokeCmd struct {
 // Run notes the revocations in the records first, so that nothing is renewed any
 // more even if the auth service, which ends what runs on them, is out of reach.
 func (cmd *caRevokeCmd) Run(ctx context.Context, t *terminal, dir caDir, r *remote) error {
+	if strings.TrimSpace(cmd.Reason) == "" { // the auth service would refuse it, after the fact
+		return errors.New("--reason must not be empty")
+	}
 	authority, err := dir.open()
 	if err != nil {
 		return err
