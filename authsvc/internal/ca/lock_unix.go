@@ -15,7 +15,7 @@ import (
 func lock(dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's own directory
 	if err != nil {
-		return nil, fmt.Errorf("locking the CA: %w", err)
+		return nil, fmt.Errorf("locking the directory: %w", err)
 	}
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
@@ -24,7 +24,7 @@ func lock(dir string) (unlock func(), err error) {
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("locking the CA: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("locking the directory: %w", err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil
 }

@@ -96,6 +96,11 @@ func (i *Issued) ReplaceFiles(dir, name string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := lock(dir) // two at once would leave the key of one with the certificate of the other
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := writeFile(bundle, i.Bundle); err != nil {
 		return err
 	}

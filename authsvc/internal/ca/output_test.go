@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/authbus/authbus/authsvc/internal/ca"
@@ -38,7 +39,7 @@ func TestFilesOfACertificate(t *testing.T) {
 		t.Error("the files were not replaced")
 	}
 	entries, err := os.ReadDir(out)
-	if err != nil || len(entries) != 3 {
+	if err != nil || len(entries) != 4 { // and the lock
 		t.Errorf("the directory holds %v, %v", entries, err)
 	}
 }
@@ -108,6 +109,28 @@ func TestAReplacementThatFails(t *testing.T) {
 		must(t, s.Close())
 		if wantNew := spoil == "orders.crt"; holds(t, out, "orders", next) != wantNew {
 			t.Errorf("%s: the wrong pair is in the files", name)
+		}
+	}
+}
+
+// TestReplacementsAtOnceLeaveAPair, of one of them.
+func TestReplacementsAtOnceLeaveAPair(t *testing.T) {
+	authority, _ := newCA(t)
+	out := t.TempDir()
+	must(t, issue(t, authority, ca.Request{Name: "orders"}).WriteFiles(out, "orders"))
+	for range 20 {
+		var all sync.WaitGroup
+		for range 4 {
+			next := issue(t, authority, ca.Request{Name: "orders"})
+			all.Go(func() {
+				if err := next.ReplaceFiles(out, "orders"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if _, err := tls.LoadX509KeyPair(filepath.Join(out, "orders.crt"), filepath.Join(out, "orders.key")); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

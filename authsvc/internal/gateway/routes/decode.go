@@ -35,6 +35,10 @@ func (d *decoder) wrong(line int, path, format string, args ...any) {
 // decode sets v from the node. path is the field's name for people: rules[0].path.
 func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string) {
 	d.lines[path] = n.Line
+	if v.Kind() == reflect.Pointer { // never left nil, so that whatever is wrong can be checked on
+		v.Set(reflect.New(v.Type().Elem()))
+		v = v.Elem()
+	}
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		d.wrong(n.Line, path, "must not use anchors or aliases")
 		return
@@ -44,9 +48,6 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	switch v.Kind() {
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		d.decode(n, v.Elem(), path)
 	case reflect.Struct:
 		d.decodeStruct(n, v, path)
 	case reflect.Map:
