@@ -158,7 +158,7 @@ func (a *systemAccount) list(m *nats.Msg) {
 		clients = slices.DeleteFunc(slices.Clone(clients), func(c map[string]any) bool { return c["cid"] != asked.CID })
 		asked.Limit = 1
 	} else {
-		time.Sleep(a.slow) //nolint:forbidigo // the broker is slow: that is what is tested
+		time.Sleep(a.slow) // the broker is slow: that is what is tested
 	}
 	clients = clients[min(asked.Offset, len(clients)):]
 	clients = clients[:min(asked.Limit, len(clients))]
