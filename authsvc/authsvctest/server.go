@@ -15,6 +15,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -41,7 +42,7 @@ type Config struct {
 	// token.ParseSecret. [Server.SignWith] changes them.
 	SharedSecret, PreviousSharedSecret string
 	// TrustedProxies are the networks whose X-Forwarded-For is believed; default none.
-	TrustedProxies []string
+	TrustedProxies []netip.Prefix
 	// Log takes what the service logs; nil discards it.
 	Log *slog.Logger
 }

@@ -1,14 +1,12 @@
 package authority
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/verifier/token"
 )
 
@@ -83,50 +81,20 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 func (c Config) check() error {
-	if err := checkIssuer(c.Issuer); err != nil {
-		return err
-	}
+	var wrong field.Checks
+	wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
 	for i, audience := range c.Audiences {
-		if !validAudience(audience) {
-			return fmt.Errorf("field Audiences: %q is not the name of a service", audience)
-		}
-		if slices.Contains(c.Audiences[:i], audience) {
-			return fmt.Errorf("field Audiences: %q is there twice", audience)
-		}
+		wrong.Want(validAudience(audience), "Audiences", fmt.Sprintf("%q is not the name of a service", audience))
+		wrong.Want(!slices.Contains(c.Audiences[:i], audience), "Audiences", fmt.Sprintf("%q is there twice", audience))
 	}
-	if c.MaxSessionsPerUser < 1 {
-		return errors.New("field MaxSessionsPerUser: must be at least 1")
+	wrong.Want(c.MaxSessionsPerUser >= 1, "MaxSessionsPerUser", "must be at least 1")
+	within := func(name string, value, lowest, most time.Duration) {
+		wrong.Want(value >= lowest && value <= most, name, fmt.Sprintf("%v is not within %v and %v", value, lowest, most))
 	}
-	durations := []struct {
-		name                string
-		value, lowest, most time.Duration
-	}{
-		{"AccessLifetime", c.AccessLifetime, time.Second, token.LifetimeCap},
-		{"RefreshGrace", c.RefreshGrace, 0, graceCap},
-		{"SessionAbsolute", c.SessionAbsolute, time.Second, 10 * 365 * 24 * time.Hour},
-		{"SessionIdle", c.SessionIdle, time.Second, c.SessionAbsolute},
-		{"AdminMaxAge", c.AdminMaxAge, time.Second, c.SessionAbsolute},
-	}
-	for _, d := range durations {
-		if d.value < d.lowest || d.value > d.most {
-			return fmt.Errorf("field %s: %v is not within %v and %v", d.name, d.value, d.lowest, d.most)
-		}
-	}
-	return nil
-}
-
-// checkIssuer wants a URL that others can compare byte by byte (RFC 8414 §2).
-func checkIssuer(issuer string) error {
-	u, err := url.Parse(issuer)
-	switch {
-	case issuer == "":
-		return errors.New("field Issuer: is required")
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("field Issuer: %q is not an http or https URL", issuer)
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(issuer, "?#"):
-		return fmt.Errorf("field Issuer: %q has a query, a fragment or a user", issuer)
-	case strings.HasSuffix(issuer, "/"):
-		return fmt.Errorf("field Issuer: %q has a slash at its end, where the paths of the API begin", issuer)
-	}
-	return nil
+	within("AccessLifetime", c.AccessLifetime, time.Second, token.LifetimeCap)
+	within("RefreshGrace", c.RefreshGrace, 0, graceCap)
+	within("SessionAbsolute", c.SessionAbsolute, time.Second, 10*365*24*time.Hour)
+	within("SessionIdle", c.SessionIdle, time.Second, c.SessionAbsolute)
+	within("AdminMaxAge", c.AdminMaxAge, time.Second, c.SessionAbsolute)
+	return wrong.Err()
 }

@@ -1,9 +1,12 @@
 package bus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,11 +31,33 @@ type Target struct {
 	Options []nats.Option
 }
 
+// CheckURL refuses addresses that cannot be ones of brokers. It does not repeat them,
+// because an address may hold a password.
+func CheckURL(addresses string) error {
+	for address := range strings.SplitSeq(addresses, ",") {
+		address = strings.TrimSpace(address)
+		if !strings.Contains(address, "://") { // as the client library takes it
+			address = "nats://" + address
+		}
+		u, err := url.Parse(address)
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return errors.New("must be nats:// or tls:// addresses, separated by commas")
+		}
+		if _, err := strconv.ParseUint(cmp.Or(u.Port(), "4222"), 10, 16); err != nil {
+			return errors.New("has a port that is none")
+		}
+	}
+	return nil
+}
+
 // Connect opens a connection that comes back by itself for ever, also where the
 // broker cannot be reached yet. name is what the broker's own tools show; replies come
 // to an inbox of that name, _INBOX_<name>.>, which nobody else needs to read.
 func Connect(name string, target Target, log *slog.Logger) (*nats.Conn, error) {
-	h := connHandlers{log: log.With("connection", name), often: &rate.Sometimes{First: 3, Interval: 10 * time.Second}}
+	h := connHandlers{
+		log: log.With("connection", name), often: &rate.Sometimes{First: 3, Interval: 10 * time.Second},
+		refused: &rate.Sometimes{First: 1, Interval: time.Minute},
+	}
 	opts := []nats.Option{
 		nats.Name(name), nats.CustomInboxPrefix(events.InboxPrefix + "_" + name),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
@@ -42,7 +67,7 @@ func Connect(name string, target Target, log *slog.Logger) (*nats.Conn, error) {
 		nats.PingInterval(15 * time.Second), nats.MaxPingsOutstanding(2),
 		// What cannot be sent now is kept in the database, not in a buffer.
 		nats.ReconnectBufSize(-1),
-		nats.DisconnectErrHandler(h.disconnected), nats.ReconnectHandler(h.reconnected), nats.ErrorHandler(h.failed),
+		nats.DisconnectErrHandler(h.disconnected), nats.ReconnectHandler(h.reconnected), nats.ReconnectErrHandler(h.unreachable), nats.ErrorHandler(h.failed),
 	}
 	if target.Credentials != "" {
 		opts = append(opts, nats.UserCredentials(target.Credentials))
@@ -58,6 +83,14 @@ type connHandlers struct {
 	log *slog.Logger
 	// often bounds what any client of the bus can make us log.
 	often *rate.Sometimes
+	// refused bounds what attempts to connect log, of which there are several a second.
+	refused *rate.Sometimes
+}
+
+// unreachable tells why there is no connection. It may be that the broker is away, and
+// it may be for good: it wants TLS or does not have it, or does not know who we are.
+func (h connHandlers) unreachable(_ *nats.Conn, err error) {
+	h.refused.Do(func() { h.log.Warn("NATS cannot be reached, or refuses the connection; trying on", "error", err) })
 }
 
 func (h connHandlers) disconnected(_ *nats.Conn, err error) {

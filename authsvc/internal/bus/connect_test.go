@@ -1,9 +1,75 @@
 package bus
 
 import (
+	"bytes"
+	"crypto/tls"
 	"errors"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/events/eventstest"
 )
+
+func TestCheckURL(t *testing.T) {
+	for _, good := range []string{
+		"nats://127.0.0.1:4222", "127.0.0.1", "tls://a.example.org,tls://b.example.org:4223", "nats://[::1]:4222", "wss://ada:secret@bus.example.org, nats://b",
+	} {
+		if err := CheckURL(good); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for _, bad := range []string{
+		"", ",", "nats://a,", "nats://", "http://127.0.0.1:4222", "nats://a,https://secret@b", "nats://a:70000", "nats://a:x", "nats://%zz", "a b",
+	} {
+		if err := CheckURL(bad); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// TestARefusalIsLogged, because trying on may be in vain.
+func TestARefusalIsLogged(t *testing.T) {
+	b := eventstest.NewBroker(t) // without TLS
+	var log lines
+	nc, err := Connect("ca", Target{URL: b.URL(), Options: []nats.Option{nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13})}},
+		slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	tick, deadline := time.NewTicker(10*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	for !strings.Contains(log.String(), nats.ErrSecureConnWanted.Error()) {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the log says %q", log.String())
+		}
+	}
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
 
 func TestServerVersions(t *testing.T) {
 	for _, tc := range []struct {

@@ -2,18 +2,18 @@ package ca
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/verifier"
+	"github.com/authbus/authbus/verifier/token"
 )
 
 // ServiceConfig configures a Service. CA, NATSURL, Name and Issuer are required.
@@ -46,7 +46,7 @@ type Service struct {
 // the start.
 func StartService(ctx context.Context, c ServiceConfig) (*Service, error) {
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("starting the CA's service: %w", err)
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -75,22 +75,17 @@ func StartService(ctx context.Context, c ServiceConfig) (*Service, error) {
 	return s, nil
 }
 
-// check names the field that cannot be right. With an issuer that is none, the service
+// check names the fields that cannot be right. With an issuer that is none, the service
 // would wait for ever for somebody who answers as it.
 func (c *ServiceConfig) check() error {
-	if err := events.CheckServiceName(c.Name); err != nil {
-		return fmt.Errorf("starting the CA's service: Name: %w", err)
+	var wrong field.Checks
+	wrong.Add("NATSURL", bus.CheckURL(c.NATSURL))
+	wrong.Add("Name", events.CheckServiceName(c.Name))
+	wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
+	if c.Lifetime != 0 {
+		wrong.Add("Lifetime", checkLifetime(c.Lifetime))
 	}
-	if issuer, err := url.Parse(c.Issuer); err != nil || issuer.Scheme != "https" && issuer.Scheme != "http" || issuer.Host == "" {
-		return errors.New("starting the CA's service: Issuer: must be an http or https URL")
-	}
-	if c.Lifetime == 0 {
-		return nil
-	}
-	if err := checkLifetime(c.Lifetime); err != nil {
-		return fmt.Errorf("starting the CA's service: Lifetime: %w", err)
-	}
-	return nil
+	return wrong.Err()
 }
 
 // Close ends the service, and waits for what is being answered.

@@ -49,7 +49,7 @@ func (t *terminal) noteMore(more bool) {
 
 type accountsListCmd struct {
 	Search string `help:"Only those with this in their user name or e-mail address." placeholder:"TEXT"`
-	Limit  int    `help:"How many at most; 0 for all." default:"100"`
+	Limit  int    `zero:"" help:"How many at most; 0 for all." default:"100"`
 }
 
 func (cmd *accountsListCmd) Run(ctx context.Context, t *terminal, r *remote) error {

@@ -14,7 +14,7 @@
 // What a user or a client may have chosen is printed so that it can do nothing to the
 // terminal.
 //
-// Exit status: 0 done, 1 failed or refused, 2 the command line was wrong.
+// Exit status: 0 done, 1 failed or refused, 2 the command line or a setting was wrong.
 package cli
 
 import (
@@ -78,6 +78,9 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err = refuseSecrets(parser.Model, args); err == nil {
 		parsed, err = parser.Parse(args)
 	}
+	if err == nil && !left {
+		err = refuseNothing(parsed)
+	}
 	switch {
 	case left:
 		return exitDone
@@ -86,7 +89,12 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		t.note("Run authsvc --help, or --help behind a command.")
 		return exitUsage
 	}
-	if err := parsed.Run(); err != nil {
+	err = parsed.Run()
+	if wrong := asFlags(err, parsed.Selected()); wrong != nil {
+		t.fail(wrong, t.json)
+		return exitUsage
+	}
+	if err != nil {
 		return t.fail(err, t.json)
 	}
 	return exitDone

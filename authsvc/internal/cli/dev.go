@@ -17,14 +17,14 @@ import (
 // devCmd is `authsvc dev`: everything that a developer needs, in one process.
 type devCmd struct {
 	Dir     string     `default:".authsvc" help:"Directory of the data, kept from run to run."`
-	Listen  string     `default:"127.0.0.1:8080" help:"Address of the auth service."`
+	Listen  string     `field:"Auth" default:"127.0.0.1:8080" help:"Address of the auth service."`
 	NATS    string     `name:"nats" default:"127.0.0.1:4222" help:"Address of the broker."`
 	Orders  string     `default:"127.0.0.1:8081" help:"Address of the demo service orders."`
 	Billing string     `default:"127.0.0.1:8082" help:"Address of the demo service billing."`
 	Gateway string     `default:"127.0.0.1:8000" help:"Address of the gateway in front of them."`
 	Routes  string     `placeholder:"FILE" help:"Rules of the gateway. Default: those for the demo services."`
 	MTLS    bool       `name:"mtls" help:"Everything behind the gateway over mutual TLS, with a throw-away CA."`
-	Mutual  string     `name:"listen-mtls" placeholder:"ADDR" help:"Address of the auth service for services, with --mtls. Default: 127.0.0.1:8443."`
+	Mutual  string     `name:"listen-mtls" field:"AuthMutual" placeholder:"ADDR" help:"Address of the auth service for services, with --mtls. Default: 127.0.0.1:8443."`
 	Level   slog.Level `name:"log-level" default:"WARN" help:"DEBUG, INFO, WARN or ERROR."`
 }
 
@@ -33,9 +33,6 @@ const devStartTimeout = 30 * time.Second
 
 // Run runs the stack until ctx ends.
 func (c *devCmd) Run(ctx context.Context, t *terminal) (err error) {
-	if c.Mutual != "" && !c.MTLS {
-		return errors.New("--listen-mtls only goes with --mtls")
-	}
 	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: c.Level}))
 	starting, cancel := context.WithTimeout(ctx, devStartTimeout)
 	defer cancel()

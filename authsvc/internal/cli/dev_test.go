@@ -64,8 +64,8 @@ func TestDevRefusesAPortInUse(t *testing.T) {
 		var stdout, stderr output
 		status := Run(ctx, args, strings.NewReader(""), &stdout, &stderr, nil)
 		cancel()
-		if status != exitFailed || !strings.Contains(stderr.String(), "in use") {
-			t.Errorf("%s: status %d with %q, want that the port is in use", flag, status, stderr.String())
+		if text := stderr.String(); status == exitDone || !strings.Contains(text, "in use") || flag != "--nats" && !strings.Contains(text, flag+": ") {
+			t.Errorf("%s: status %d with %q, want that the port is in use", flag, status, text)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func TestDevRefusesAnAddressForNoPurpose(t *testing.T) {
 	var stdout, stderr output
 	args := []string{"dev", "--dir", t.TempDir(), "--listen-mtls", "127.0.0.1:0"}
 	status := Run(t.Context(), args, strings.NewReader(""), &stdout, &stderr, nil)
-	if status != exitFailed || !strings.Contains(stderr.String(), "--listen-mtls only goes with --mtls") {
+	if status != exitUsage || !strings.Contains(stderr.String(), "--listen-mtls: only goes with mutual TLS") {
 		t.Errorf("status %d with %q", status, stderr.String())
 	}
 }

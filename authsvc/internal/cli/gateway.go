@@ -1,26 +1,30 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/gateway"
+	"github.com/authbus/authbus/authsvc/internal/keyring"
+	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/verifier/mtls"
-	"github.com/authbus/authbus/verifier/token"
 )
 
 // gatewayCmd is `authsvc gateway`: one address for clients, the services behind it.
 type gatewayCmd struct {
 	Listen      string `default:"127.0.0.1:8000" help:"Address for clients." variable:"AUTHSVC_GATEWAY_LISTEN"`
-	TLSCert     string `name:"tls-cert" placeholder:"FILE" help:"Certificate for clients, in PEM. Default: no TLS." variable:"AUTHSVC_GATEWAY_TLS_CERT"`
-	TLSKey      string `name:"tls-key" placeholder:"FILE" help:"Its key." variable:"AUTHSVC_GATEWAY_TLS_KEY"`
+	TLSCert     string `name:"tls-cert" field:"CertFile" placeholder:"FILE" help:"Certificate for clients, in PEM. Default: no TLS." variable:"AUTHSVC_GATEWAY_TLS_CERT"`
+	TLSKey      string `name:"tls-key" field:"KeyFile" placeholder:"FILE" help:"Its key." variable:"AUTHSVC_GATEWAY_TLS_KEY"`
 	AdminListen string `help:"Address of /healthz, /readyz and /metrics. Default: none."`
 
 	Routes string `required:"" placeholder:"FILE" help:"YAML file with the rules: which requests go where. It is read again when it changes."`
@@ -31,11 +35,11 @@ type gatewayCmd struct {
 	Credentials string `placeholder:"FILE" help:"Credentials file of the gateway on NATS."`
 	Certs       string `type:"path" placeholder:"DIR" help:"Directory with the gateway's certificate, for mutual TLS with NATS, the auth service (as authsvc, at --listen-mtls) and services that have a spiffe in the rules."`
 	Name        string `default:"gateway" help:"Name of the gateway: in its certificate, and on NATS."`
-	KVReplicas  int    `name:"kv-replicas" default:"1" help:"How many NATS servers hold the bucket of the sessions."`
+	KVReplicas  int    `name:"kv-replicas" field:"Replicas" default:"1" help:"How many NATS servers hold the bucket of the sessions."`
 
-	SecretFile         string `placeholder:"FILE" help:"File with the shared secret, where the auth service signs with one."`
+	SecretFile         string `field:"SharedSecret" placeholder:"FILE" help:"File with the shared secret, where the auth service signs with one."`
 	Secret             string `help:"The same secret as text, from the environment only." confidential:""`
-	PreviousSecretFile string `placeholder:"FILE" help:"File with the second shared secret, while one replaces the other."`
+	PreviousSecretFile string `field:"PreviousSharedSecret" placeholder:"FILE" help:"File with the second shared secret, while one replaces the other."`
 	PreviousSecret     string `help:"The same secret as text, from the environment only." confidential:""`
 
 	SessionIdle    time.Duration `default:"336h" help:"A session that is not used ends after this; as at the auth service."`
@@ -50,6 +54,9 @@ func (c *gatewayCmd) Run(ctx context.Context, t *terminal) (err error) {
 	config, err := c.config(log)
 	if err != nil {
 		return err
+	}
+	if isOpen(c.Auth) {
+		log.Warn("--auth is not https: passwords and tokens can be read on their way to the auth service", "auth", c.Auth)
 	}
 	target := bus.Target{URL: c.NATSURL, Credentials: c.Credentials}
 	if c.Certs != "" {
@@ -79,60 +86,39 @@ func (c *gatewayCmd) Run(ctx context.Context, t *terminal) (err error) {
 // identity opens the gateway's certificate. On NATS it is the only credential.
 func (c *gatewayCmd) identity(log *slog.Logger) (*mtls.Source, error) {
 	if c.Credentials != "" {
-		return nil, errors.New("--certs: cannot go with --credentials")
+		return nil, field.New("Certs", "cannot go with --credentials")
 	}
 	files := mtls.Files(c.Certs, c.Name)
 	files.Logger = log
 	id, err := mtls.Open(files)
 	if err != nil {
-		return nil, fmt.Errorf("--certs: %w", err)
+		return nil, &field.Error{Field: "Certs", Err: err}
 	}
 	if id.Name() != c.Name {
-		err := fmt.Errorf("--certs: the certificate is that of %s, and --name says %s", id.Name(), c.Name)
+		err := field.New("Certs", fmt.Sprintf("the certificate is that of %s, and --name says %s", id.Name(), c.Name))
 		return nil, errors.Join(err, id.Close())
 	}
 	return id, nil
 }
 
+// config is what the gateway starts with, but for the connection and the certificate.
 func (c *gatewayCmd) config(log *slog.Logger) (gateway.Config, error) {
-	config := gateway.Config{
+	var wrong field.Checks
+	wrong.Add("NATSURL", bus.CheckURL(c.NATSURL))
+	wrong.Add("Name", events.CheckServiceName(c.Name))
+	wrong.Want(c.Issuer != "" || c.Certs == "", "Issuer", "is required with --certs, where --auth is not the public URL")
+	proxies, err := readNetworks(c.TrustedProxies)
+	return gateway.Config{
 		Listen: c.Listen, CertFile: c.TLSCert, KeyFile: c.TLSKey, AdminListen: c.AdminListen,
-		Routes: c.Routes, Auth: c.Auth, Issuer: c.Issuer, Name: c.Name, MaxStale: c.MaxStale,
-		SessionIdle: c.SessionIdle, Replicas: c.KVReplicas, Log: log,
-	}
-	if config.Issuer == "" {
-		if c.Certs != "" {
-			return config, errors.New("--issuer is required with --certs, where --auth is not the public URL")
-		}
-		config.Issuer = c.Auth
-	}
-	var errs [3]error
-	config.SharedSecret, errs[0] = readSecret("secret", c.Secret, c.SecretFile)
-	config.PreviousSharedSecret, errs[1] = readSecret("previous-secret", c.PreviousSecret, c.PreviousSecretFile)
-	config.TrustedProxies, errs[2] = readNetworks("trusted-proxies", c.TrustedProxies)
-	return config, errors.Join(errs[:]...)
+		Routes: c.Routes, Auth: c.Auth, Issuer: cmp.Or(c.Issuer, strings.TrimSuffix(c.Auth, "/")), Name: c.Name, MaxStale: c.MaxStale,
+		SessionIdle: c.SessionIdle, Replicas: c.KVReplicas, TrustedProxies: proxies, Log: log,
+		SharedSecret:         keyring.ReadSecret(&wrong, "Secret", c.Secret, c.SecretFile),
+		PreviousSharedSecret: keyring.ReadSecret(&wrong, "PreviousSecret", c.PreviousSecret, c.PreviousSecretFile),
+	}, errors.Join(wrong.Err(), err)
 }
 
-// readSecret reads a secret that may be left out, from the text of its flag or from
-// the file of the one beside it.
-func readSecret(flag, text, file string) (secret token.Secret, err error) {
-	switch {
-	case text != "" && file != "":
-		return token.Secret{}, fmt.Errorf("--%s-file: cannot go with $%s", flag, variableNamed(flag))
-	case text != "":
-		secret, err = token.ParseSecret(text)
-	case file != "":
-		flag += "-file"
-		secret, err = token.ReadSecretFile(file)
-	}
-	if err != nil {
-		return token.Secret{}, fmt.Errorf("--%s: %w", flag, err)
-	}
-	return secret, nil
-}
-
-// readNetworks reads networks and single addresses.
-func readNetworks(flag string, texts []string) ([]netip.Prefix, error) {
+// readNetworks reads the networks and single addresses of --trusted-proxies.
+func readNetworks(texts []string) ([]netip.Prefix, error) {
 	networks := make([]netip.Prefix, 0, len(texts))
 	for _, text := range texts {
 		network, err := netip.ParsePrefix(text)
@@ -140,7 +126,7 @@ func readNetworks(flag string, texts []string) ([]netip.Prefix, error) {
 			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("--%s: %q is neither a network nor an address", flag, text)
+			return nil, field.New("TrustedProxies", fmt.Sprintf("%q is neither a network nor an address", text))
 		}
 		networks = append(networks, network)
 	}

@@ -65,12 +65,19 @@ func (r *remote) credentials() (*credentials, error) {
 
 // warnIfOpen tells whoever is about to send a password that others can read it.
 func (r *remote) warnIfOpen(t *terminal) {
-	u, err := url.Parse(r.Server)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
-		return
-	}
-	if addr, err := netip.ParseAddr(u.Hostname()); err == nil && addr.IsLoopback() {
+	if !isOpen(r.Server) {
 		return
 	}
 	t.note("authsvc: warning: %s is not https: the password and the tokens can be read on their way", inert(r.Server))
+}
+
+// isOpen reports whether others can read what is sent to the server: it is plain http,
+// and leaves this machine.
+func isOpen(server string) bool {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !addr.IsLoopback()
 }

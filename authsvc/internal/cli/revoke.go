@@ -136,7 +136,7 @@ type revocationsCmd struct {
 }
 
 type revocationsListCmd struct {
-	Limit int `help:"How many at most; 0 for all." default:"100"`
+	Limit int `zero:"" help:"How many at most; 0 for all." default:"100"`
 }
 
 func (cmd *revocationsListCmd) Run(ctx context.Context, t *terminal, r *remote) error {

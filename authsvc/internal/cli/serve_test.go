@@ -147,18 +147,18 @@ func TestServeRefusesSecrets(t *testing.T) {
 		env  []string
 		want string
 	}{
-		{"short", []string{"AUTHSVC_SECRET=c2hvcnQgYW5kIHdlYWs="}, "Secret: shared secret is 14 bytes long: at least 32"},
-		{"a default", []string{"AUTHSVC_SECRET=changemechangemechangemechangeme"}, "Secret: shared secret is a known default"},
-		{"one byte", []string{"AUTHSVC_SECRET=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, "Secret: shared secret is one byte repeated"},
-		{"low entropy", []string{"AUTHSVC_SECRET=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}, "Secret: shared secret has low entropy"},
-		{"two at once", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_SECRET_FILE=" + file("both", goodSecret, 0o600)}, "Secret: exactly one of"},
-		{"a file that others may read", []string{"AUTHSVC_SECRET_FILE=" + file("open", goodSecret, 0o644)}, "others may read"},
-		{"no file", []string{"AUTHSVC_SECRET_FILE=" + filepath.Join(dir, "absent")}, "absent"},
-		{"a weak previous one", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_PREVIOUS_SECRET=secret"}, "PreviousSecret: shared secret is a known default"},
-		{"the same twice", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_PREVIOUS_SECRET_FILE=" + file("same", goodSecret+"\n", 0o600)}, "PreviousSecret: must differ"},
+		{"short", []string{"AUTHSVC_SECRET=c2hvcnQgYW5kIHdlYWs="}, "$AUTHSVC_SECRET: shared secret is 14 bytes long: at least 32"},
+		{"a default", []string{"AUTHSVC_SECRET=changemechangemechangemechangeme"}, "$AUTHSVC_SECRET: shared secret is a known default"},
+		{"one byte", []string{"AUTHSVC_SECRET=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, "$AUTHSVC_SECRET: shared secret is one byte repeated"},
+		{"low entropy", []string{"AUTHSVC_SECRET=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}, "$AUTHSVC_SECRET: shared secret has low entropy"},
+		{"two at once", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_SECRET_FILE=" + file("both", goodSecret, 0o600)}, "--secret-file: cannot go with the secret as text"},
+		{"a file that others may read", []string{"AUTHSVC_SECRET_FILE=" + file("open", goodSecret, 0o644)}, "--secret-file: shared secret file "},
+		{"no file", []string{"AUTHSVC_SECRET_FILE=" + filepath.Join(dir, "absent")}, "--secret-file: opening"},
+		{"a weak previous one", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_PREVIOUS_SECRET=secret"}, "$AUTHSVC_PREVIOUS_SECRET: shared secret is a known default"},
+		{"the same twice", []string{"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_PREVIOUS_SECRET_FILE=" + file("same", goodSecret+"\n", 0o600)}, "$AUTHSVC_PREVIOUS_SECRET: must differ"},
 		{"two previous ones", []string{
 			"AUTHSVC_SECRET=" + goodSecret, "AUTHSVC_PREVIOUS_SECRET=" + otherSecret, "AUTHSVC_PREVIOUS_SECRET_FILE=" + file("other", otherSecret, 0o600),
-		}, "PreviousSecret: at most one of"},
+		}, "--previous-secret-file: cannot go"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			env := append([]string{
@@ -169,8 +169,8 @@ func TestServeRefusesSecrets(t *testing.T) {
 			defer cancel()
 			var stdout, stderr bytes.Buffer
 			status := Run(ctx, []string{"serve"}, strings.NewReader(""), &stdout, &stderr, env)
-			if text := stderr.String(); status != exitFailed || !strings.Contains(text, tc.want) || strings.Contains(text, goodSecret[:20]) {
-				t.Errorf("status %d with %q, want %d and mention of %q, and no secret", status, text, exitFailed, tc.want)
+			if text := stderr.String(); status != exitUsage || !strings.Contains(text, tc.want) || strings.Contains(text, goodSecret[:20]) {
+				t.Errorf("status %d with %q, want %d and mention of %q, and no secret", status, text, exitUsage, tc.want)
 			}
 		})
 	}
@@ -207,20 +207,29 @@ func TestServeRefuses(t *testing.T) {
 	}{
 		{"no database", "AUTHSVC_DATABASE_URL", "", "--database-url", exitUsage},
 		{"no bus", "AUTHSVC_NATS_URL", "", "--nats-url", exitUsage},
-		{"no master key", "AUTHSVC_MASTER_KEY_FILE", "", "MasterKey", exitFailed},
+		{"no master key", "AUTHSVC_MASTER_KEY_FILE", "", "--master-key-file: a file with the key", exitUsage},
 		{"a variable that nobody knows", "AUTHSVC_LISTEM", "127.0.0.1:0", "AUTHSVC_LISTEM", exitUsage},
 		{"an unknown algorithm", "AUTHSVC_SIGNING", "HS256", "--signing", exitUsage},
-		{"a shared secret that is not given", "AUTHSVC_SIGNING", "shared-secret", "Secret: exactly one of", exitFailed},
-		{"a shared secret that is not asked for", "AUTHSVC_SECRET", goodSecret, "Secret: only goes with Signing shared-secret", exitFailed},
-		{"a file of a shared secret that is not asked for", "AUTHSVC_SECRET_FILE", "secret", "Secret: only goes with Signing shared-secret", exitFailed},
-		{"a previous secret that is not asked for", "AUTHSVC_PREVIOUS_SECRET", goodSecret, "PreviousSecret: only goes with", exitFailed},
+		{"a shared secret that is not given", "AUTHSVC_SIGNING", "shared-secret", "--secret-file: with shared-secret", exitUsage},
+		{"a shared secret that is not asked for", "AUTHSVC_SECRET", goodSecret, "$AUTHSVC_SECRET: only goes with", exitUsage},
+		{"a file of a shared secret that is not asked for", "AUTHSVC_SECRET_FILE", "secret", "--secret-file: only goes with", exitUsage},
+		{"a previous secret that is not asked for", "AUTHSVC_PREVIOUS_SECRET", goodSecret, "$AUTHSVC_PREVIOUS_SECRET: only goes with", exitUsage},
 		{"a duration without a unit", "AUTHSVC_ACCESS_LIFETIME", "600", "--access-lifetime", exitUsage},
-		{"a lifetime above an hour", "AUTHSVC_ACCESS_LIFETIME", "2h", "AccessLifetime", exitFailed},
+		{"a lifetime above an hour", "AUTHSVC_ACCESS_LIFETIME", "2h", "--access-lifetime: 2h0m0s is not within", exitUsage},
+		{"no lifetime at all", "AUTHSVC_ACCESS_LIFETIME", "0s", "--access-lifetime: must not be 0", exitUsage},
+		{"no replicas", "AUTHSVC_STREAM_REPLICAS", "0", "--stream-replicas: must not be 0", exitUsage},
+		{"too many replicas", "AUTHSVC_STREAM_REPLICAS", "7", "--stream-replicas: must be 1 to 5", exitUsage},
+		{"a rotation within the overlap", "AUTHSVC_KEY_ROTATION", "1m", "--key-rotation: 1m0s is shorter than", exitUsage},
+		{"a bus that is none", "AUTHSVC_NATS_URL", "http://127.0.0.1:1", "--nats-url: must be nats:// or tls://", exitUsage},
+		{"no audience between two", "AUTHSVC_AUDIENCES", "orders,,billing", "--audiences: must not be empty", exitUsage},
+		{"a negative number of sessions", "AUTHSVC_MAX_SESSIONS", "-1", "--max-sessions: must be at least 1", exitUsage},
+		{"a key that is none", "AUTHSVC_MASTER_KEY", "x", "--master-key-file: a file with the key or the key as text is required, and not both", exitUsage},
+		{"certificates that are not there", "AUTHSVC_CERTS", "nowhere", "--certs: the identity authsvc-publisher: ", exitUsage},
 		{"an unknown log level", "AUTHSVC_LOG_LEVEL", "LOUD", "--log-level", exitUsage},
-		{"a proxy that is no address", "AUTHSVC_TRUSTED_PROXIES", "proxy", "TrustedProxies", exitFailed},
-		{"an issuer that is no URL", "AUTHSVC_ISSUER", "auth", "Issuer", exitFailed},
-		{"an unknown kind of database", "AUTHSVC_DATABASE_URL", "mysql://localhost/auth", "mysql", exitFailed},
-		{"an address that is none", "AUTHSVC_LISTEN", "localhost", "listening", exitFailed},
+		{"a proxy that is no address", "AUTHSVC_TRUSTED_PROXIES", "proxy", "--trusted-proxies: ", exitUsage},
+		{"an issuer that is no URL", "AUTHSVC_ISSUER", "auth", "--issuer: ", exitUsage},
+		{"an unknown kind of database", "AUTHSVC_DATABASE_URL", "mysql://localhost/auth", "--database-url: unknown scheme", exitUsage},
+		{"an address that is none", "AUTHSVC_LISTEN", "localhost", "--listen: ", exitUsage},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var env []string

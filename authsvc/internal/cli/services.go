@@ -55,7 +55,7 @@ func (cmd *servicesAddCmd) Run(ctx context.Context, t *terminal, r *remote) erro
 
 type servicesRotateCmd struct {
 	ID      string        `arg:"" name:"id" help:"The service's name."`
-	Overlap time.Duration `default:"1h" help:"How long the secret before goes on working; 0s for one that has leaked."`
+	Overlap time.Duration `default:"1h" zero:"" help:"How long the secret before goes on working; 0s for one that has leaked."`
 }
 
 func (cmd *servicesRotateCmd) Run(ctx context.Context, t *terminal, r *remote) error {

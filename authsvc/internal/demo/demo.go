@@ -23,6 +23,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/verifier"
 	"github.com/authbus/authbus/verifier/mtls"
 )
@@ -98,9 +99,12 @@ func Start(ctx context.Context, c Config) (*Service, error) {
 func (s *Service) listen(ctx context.Context, c Config) error {
 	var lc net.ListenConfig
 	tcp, err := lc.Listen(ctx, "tcp", c.Listen)
-	if err != nil || c.Identity == nil {
+	if err != nil {
+		return &field.Error{Field: "Listen", Err: err}
+	}
+	if c.Identity == nil {
 		s.listener = tcp
-		return err
+		return nil
 	}
 	c.Identity.Enforce(s.verifier)
 	c.Identity.Renew(s.nc)

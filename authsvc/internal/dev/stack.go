@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
 	"github.com/authbus/authbus/authsvc/internal/demo"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/gateway"
 	"github.com/authbus/authbus/authsvc/internal/node"
 	"github.com/authbus/authbus/verifier"
@@ -45,10 +47,10 @@ type Config struct {
 
 func (c Config) withDefaults() (Config, error) {
 	if c.Dir == "" {
-		return c, errors.New("dev: Config.Dir is required")
+		return c, field.New("Dir", "is required")
 	}
 	if c.AuthMutual != "" && !c.Mutual {
-		return c, errors.New("dev: Config.AuthMutual only goes with Mutual")
+		return c, field.New("AuthMutual", "only goes with mutual TLS")
 	}
 	c.Auth = cmp.Or(c.Auth, "127.0.0.1:8080")
 	c.NATS = cmp.Or(c.NATS, "127.0.0.1:4222")
@@ -113,7 +115,7 @@ func (s *Stack) startNode(ctx context.Context) (err error) {
 		Listen: s.config.Auth, DatabaseURL: "sqlite:" + filepath.Join(s.config.Dir, "auth.db"),
 		MasterKeyFile: filepath.Join(s.config.Dir, "master.key"),
 		// So that the auth service sees the clients of the gateway.
-		TrustedProxies: []string{"127.0.0.1"}, Log: s.config.Log,
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Log: s.config.Log,
 	}
 	if s.mutual == nil {
 		c.Embedded = &node.Embedded{Dir: filepath.Join(s.config.Dir, "nats"), Listen: s.config.NATS}
@@ -121,7 +123,7 @@ func (s *Stack) startNode(ctx context.Context) (err error) {
 		c.NATSURL, c.Certs, c.ListenMTLS = s.natsURL, s.mutual.certs, s.config.AuthMutual
 	}
 	if s.node, err = node.Start(ctx, c); err != nil {
-		return err
+		return field.Rename(err, map[string]string{"Listen": "Auth", "ListenMTLS": "AuthMutual"})
 	}
 	s.closeLater(s.node.Close)
 	if s.mutual == nil {
@@ -131,7 +133,7 @@ func (s *Stack) startNode(ctx context.Context) (err error) {
 }
 
 func (s *Stack) startServices(ctx context.Context) error {
-	for _, at := range [...]struct{ name, listen string }{{orders, s.config.Orders}, {billing, s.config.Billing}} {
+	for _, at := range [...]struct{ name, field, listen string }{{orders, "Orders", s.config.Orders}, {billing, "Billing", s.config.Billing}} {
 		id, err := s.identity(at.name)
 		if err != nil {
 			return err
@@ -141,7 +143,7 @@ func (s *Stack) startServices(ctx context.Context) error {
 			Verifier: verifier.Config{MaxStale: s.config.MaxStale}, Identity: id, Log: s.config.Log,
 		})
 		if err != nil {
-			return err
+			return field.Rename(err, map[string]string{"Listen": at.field})
 		}
 		s.closeLater(service.Close)
 		s.services = append(s.services, service)
@@ -175,7 +177,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		MaxStale: s.config.MaxStale, Log: s.config.Log,
 	})
 	if err != nil {
-		return err
+		return field.Rename(err, map[string]string{"Listen": "Gateway"})
 	}
 	s.closeLater(s.gateway.Close)
 	return nil

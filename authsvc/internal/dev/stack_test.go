@@ -213,8 +213,8 @@ func TestImpossibleStacksAreRefused(t *testing.T) {
 		change func(*dev.Config)
 		want   string
 	}{
-		"no directory":                  {func(c *dev.Config) { c.Dir = "" }, "Config.Dir is required"},
-		"an address for no purpose":     {func(c *dev.Config) { c.Mutual = false }, "Config.AuthMutual only goes with Mutual"},
+		"no directory":                  {func(c *dev.Config) { c.Dir = "" }, "Dir: is required"},
+		"an address for no purpose":     {func(c *dev.Config) { c.Mutual = false }, "AuthMutual: only goes with"},
 		"a port in use":                 {func(c *dev.Config) { c.AuthMutual = taken.Addr().String() }, "in use"},
 		"the port of the broker in use": {func(c *dev.Config) { c.NATS = taken.Addr().String() }, "in use"},
 		"the port of orders in use":     {func(c *dev.Config) { c.Orders = taken.Addr().String() }, "in use"},

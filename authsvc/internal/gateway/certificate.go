@@ -2,11 +2,12 @@ package gateway
 
 import (
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/authbus/authbus/authsvc/internal/field"
 )
 
 // certificate is what the gateway shows to clients, read again when its file has
@@ -29,7 +30,7 @@ const lookEvery = time.Second
 func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
 	if err := c.read(); err != nil {
-		return nil, fmt.Errorf("gateway: Config.CertFile and KeyFile: %w", err)
+		return nil, &field.Error{Field: "CertFile", Err: err}
 	}
 	return c, nil
 }

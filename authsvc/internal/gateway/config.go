@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -10,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
+	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/verifier/mtls"
 	"github.com/authbus/authbus/verifier/token"
 )
@@ -87,28 +87,34 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	var wrong []error
-	check := func(ok bool, field, want string) {
-		if !ok {
-			wrong = append(wrong, fmt.Errorf("gateway: Config.%s %s", field, want))
-		}
-	}
+	var wrong field.Checks
+	wrong.Want(c.Routes != "", "Routes", "is required")
+	c.checkAuth(&wrong)
+	wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
+	wrong.Add("Name", events.CheckServiceName(c.Name))
+	wrong.Want(c.NATS != nil, "NATS", "is required")
+	wrong.Want((c.CertFile == "") == (c.KeyFile == ""), "CertFile", "the certificate and its key must be given together")
+	shared := !c.SharedSecret.IsZero()
+	wrong.Want(shared || c.PreviousSharedSecret.IsZero(), "PreviousSharedSecret", "needs a current one")
+	wrong.Want(!shared || c.SharedSecret.ID() != c.PreviousSharedSecret.ID(), "PreviousSharedSecret", "must differ from the current one")
+	wrong.Want(c.MaxStale == 0 || c.MaxStale >= 2*time.Second, "MaxStale", "must be at least 2 s")
+	wrong.Want(c.Leeway >= 0, "Leeway", "must not be negative")
+	wrong.Want(c.SessionIdle >= time.Second, "SessionIdle", "must be at least 1 s")
+	wrong.Want(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
+	wrong.Want(c.BodyTimeout > 0, "BodyTimeout", "must be positive")
+	wrong.Want(c.CachedSessions > 0, "CachedSessions", "must be positive")
+	return c, wrong.Err()
+}
+
+// checkAuth looks at the URL of the auth service.
+func (c Config) checkAuth(wrong *field.Checks) {
 	auth, err := url.Parse(c.Auth)
-	check(c.Routes != "", "Routes", "is required")
-	check(err == nil && (auth.Scheme == "https" || auth.Scheme == "http") && auth.Host != "", "Auth",
-		"must be the http or https URL of the auth service")
-	check(err != nil || auth.User == nil && auth.RawQuery == "" && auth.Fragment == "", "Auth", "must have no user, query or fragment")
-	check(c.Identity == nil || err == nil && auth.Scheme == "https", "Auth", "must be an https URL with Identity: where authsvc listens for mutual TLS")
-	check(c.Issuer != "", "Issuer", "is required")
-	check(c.NATS != nil, "NATS", "is required")
-	check((c.CertFile == "") == (c.KeyFile == ""), "CertFile", "and KeyFile must be given together")
-	check(c.MaxStale >= 0, "MaxStale", "must not be negative")
-	check(c.Leeway >= 0, "Leeway", "must not be negative")
-	check(c.SessionIdle >= time.Second, "SessionIdle", "must be at least 1 s")
-	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
-	check(c.BodyTimeout > 0, "BodyTimeout", "must be positive")
-	check(c.CachedSessions > 0, "CachedSessions", "must be positive")
-	return c, errors.Join(wrong...)
+	if err != nil || auth.Scheme != "https" && auth.Scheme != "http" || auth.Host == "" {
+		wrong.Want(false, "Auth", "must be the http or https URL of the auth service")
+		return
+	}
+	wrong.Want(auth.User == nil && auth.RawQuery == "" && auth.Fragment == "", "Auth", "must have no user, query or fragment")
+	wrong.Want(c.Identity == nil || auth.Scheme == "https", "Auth", "must be an https URL where there is a certificate to connect with: it is where authsvc listens for mutual TLS")
 }
 
 func or[T comparable](v, def T) T {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
 	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
@@ -54,7 +55,7 @@ type Gateway struct {
 func Start(ctx context.Context, c Config) (*Gateway, error) {
 	c, err := c.withDefaults()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("starting the gateway: %w", err)
 	}
 	g := &Gateway{config: c, registry: prometheus.NewRegistry(), unknown: proxy.NewLimiter(1 << 16), quiet: rate.Sometimes{First: 1, Interval: time.Second}}
 	g.counters = newCounters(g.registry)
@@ -139,13 +140,13 @@ func (g *Gateway) checkAddresses(ctx context.Context) error {
 func (g *Gateway) listen(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	if g.listener, err = lc.Listen(ctx, "tcp", g.config.Listen); err != nil {
-		return fmt.Errorf("gateway: Config.Listen: %w", err)
+		return &field.Error{Field: "Listen", Err: err}
 	}
 	if g.config.AdminListen == "" {
 		return nil
 	}
 	if g.adminListener, err = lc.Listen(ctx, "tcp", g.config.AdminListen); err != nil {
-		return fmt.Errorf("gateway: Config.AdminListen: %w", err)
+		return &field.Error{Field: "AdminListen", Err: err}
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (w *world) sessions(t testing.TB) []wire.Session {
 
 // TestTheAuthServiceSeesTheClient, and not the gateway, nor what a client invents.
 func TestTheAuthServiceSeesTheClient(t *testing.T) {
-	w := start(t, authsvctest.Config{TrustedProxies: []string{"127.0.0.0/8"}})
+	w := start(t, authsvctest.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	forged := []string{"X-Forwarded-For", "203.0.113.9", "Forwarded", "for=203.0.113.9", "X-Real-Ip", "203.0.113.9"}
 	w.config.TrustedProxies = nil
 	direct := w.replica(t)
@@ -119,7 +119,7 @@ func TestBodiesThatNeverEnd(t *testing.T) {
 // TestAFloodOfUnknownTokens from one network costs a bounded number of looks into the
 // vault, and leaves the sessions that are known alone.
 func TestAFloodOfUnknownTokens(t *testing.T) {
-	w := start(t, authsvctest.Config{TrustedProxies: []string{"127.0.0.0/8"}})
+	w := start(t, authsvctest.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	w.config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	w.Gateway = w.replica(t)
 	known, unknown := w.login(t), w.login(t)

@@ -1,11 +1,11 @@
 package keyring
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/verifier/token"
 )
 
@@ -62,25 +62,25 @@ func (c Config) withDefaults() (Config, error) {
 func (c Config) check() error {
 	switch {
 	case c.Issuer == "":
-		return errors.New("field Issuer: is required")
+		return field.New("Issuer", "is required")
 	case c.Master == MasterKey{}:
-		return errors.New("field Master: is required")
+		return field.New("Master", "is required")
 	case !c.shared() && !c.PreviousSecret.IsZero():
-		return errors.New("field PreviousSecret: needs Secret")
+		return field.New("PreviousSecret", "needs Secret")
 	case c.shared() && c.Secret.ID() == c.PreviousSecret.ID():
-		return errors.New("field PreviousSecret: must differ from Secret")
+		return field.New("PreviousSecret", "must differ from Secret")
 	case c.Secret.Is(c.Master.key[:]) || c.PreviousSecret.Is(c.Master.key[:]):
-		return errors.New("field Secret: is the master key: whoever verifies could open the signing keys")
+		return field.New("Secret", "is the master key: whoever verifies could open the signing keys")
 	case c.shared() && c.Algorithm != "":
-		return fmt.Errorf("field Algorithm: cannot be combined with Secret: %w", token.ErrMixed)
+		return &field.Error{Field: "Algorithm", Err: fmt.Errorf("cannot be combined with Secret: %w", token.ErrMixed)}
 	case !c.shared() && c.alg() != token.AlgEdDSA && c.alg() != token.AlgES256 && c.alg() != token.AlgRS256:
-		return fmt.Errorf("field Algorithm: %q is not EdDSA, ES256 or RS256", c.Algorithm)
+		return field.New("Algorithm", fmt.Sprintf("%q is not EdDSA, ES256 or RS256", c.Algorithm))
 	case c.Overlap < 0:
-		return fmt.Errorf("field Overlap: %v is negative", c.Overlap)
+		return field.New("Overlap", fmt.Sprintf("%v is negative", c.Overlap))
 	case c.RotateEvery < c.Overlap:
-		return fmt.Errorf("field RotateEvery: %v is shorter than the overlap of %v", c.RotateEvery, c.Overlap)
+		return field.New("RotateEvery", fmt.Sprintf("%v is shorter than the overlap of %v", c.RotateEvery, c.Overlap))
 	case c.ReloadEvery < 0:
-		return fmt.Errorf("field ReloadEvery: %v is negative", c.ReloadEvery)
+		return field.New("ReloadEvery", fmt.Sprintf("%v is negative", c.ReloadEvery))
 	}
 	return nil
 }

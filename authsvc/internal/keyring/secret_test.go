@@ -462,8 +462,8 @@ func TestOpenRefusesSecretsThatCannotBeRight(t *testing.T) {
 		{"the master key as the previous one", func(c *keyring.Config) {
 			c.Master, c.Secret, c.PreviousSecret = bothMaster, secret(t, "one"), bothSecret
 		}, "is the master key"},
-		{"only a previous one", func(c *keyring.Config) { c.PreviousSecret = secret(t, "one") }, "field PreviousSecret: needs Secret"},
-		{"the same twice", func(c *keyring.Config) { c.Secret, c.PreviousSecret = secret(t, "one"), secret(t, "one") }, "field PreviousSecret: must differ"},
+		{"only a previous one", func(c *keyring.Config) { c.PreviousSecret = secret(t, "one") }, "PreviousSecret: needs Secret"},
+		{"the same twice", func(c *keyring.Config) { c.Secret, c.PreviousSecret = secret(t, "one"), secret(t, "one") }, "PreviousSecret: must differ"},
 		{"an algorithm of key pairs", func(c *keyring.Config) { c.Secret, c.Algorithm = secret(t, "one"), "EdDSA" }, "never mixed"},
 		{"a public key of ours", func(c *keyring.Config) { c.Secret = raw }, "is the public key"},
 		{"a public key of ours as the previous one", func(c *keyring.Config) { c.Secret, c.PreviousSecret = secret(t, "one"), raw }, "is the public key"},

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 	"github.com/authbus/authbus/verifier/mtls"
 )
@@ -50,11 +51,11 @@ func (n *Node) openIdentities(context.Context) error {
 		files.ExpiryOnly, files.Logger = onBus, n.config.Log
 		s, err := mtls.Open(files)
 		if err != nil {
-			return nil, fmt.Errorf("configuration: Certs: the identity %s: %w", name, err)
+			return nil, &field.Error{Field: "Certs", Err: fmt.Errorf("the identity %s: %w", name, err)}
 		}
 		if s.Name() != name { // one that publishes must not answer: see connect
-			err := fmt.Errorf("configuration: Certs: the identity %s: the certificate is that of %s", name, s.Name())
-			return nil, errors.Join(err, s.Close())
+			err := fmt.Errorf("the identity %s: the certificate is that of %s", name, s.Name())
+			return nil, errors.Join(&field.Error{Field: "Certs", Err: err}, s.Close())
 		}
 		return s, nil
 	}
@@ -150,7 +151,7 @@ func (n *Node) listenMTLS(ctx context.Context) error {
 	var lc net.ListenConfig
 	tcp, err := lc.Listen(ctx, "tcp", n.config.ListenMTLS)
 	if err != nil {
-		return fmt.Errorf("listening for mutual TLS: %w", err)
+		return &field.Error{Field: "ListenMTLS", Err: err}
 	}
 	// Which service may do what is decided by its name, request by request.
 	n.mutual, err = n.identities.http.Listener(tcp, mtls.Anyone)

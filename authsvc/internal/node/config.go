@@ -1,15 +1,14 @@
 package node
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/verifier/token"
 )
@@ -77,8 +76,7 @@ type Config struct {
 	AdminMaxAge time.Duration
 
 	// TrustedProxies are the networks whose X-Forwarded-For is believed; default none.
-	TrustedProxies []string
-	proxies        []netip.Prefix // parsed
+	TrustedProxies []netip.Prefix
 	// Log takes what happens; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -102,30 +100,25 @@ func (c *Config) normalize() error {
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1:8080"
 	}
-	var wrong []error
-	check := func(ok bool, field, want string) {
-		if !ok {
-			wrong = append(wrong, fmt.Errorf("%s: %s", field, want))
-		}
+	var wrong field.Checks
+	wrong.Want(c.DatabaseURL != "", "DatabaseURL", "is required")
+	wrong.Want(c.buses() == 1, "NATSURL", "exactly one of NATSURL, Embedded and Broker is required")
+	wrong.Want((c.MasterKey == "") != (c.MasterKeyFile == ""), "MasterKeyFile", "a file with the key or the key as text is required, and not both")
+	wrong.Want(c.Certs == "" || c.PublisherCredentials == "" && c.AnswererCredentials == "", "Certs", "cannot go with credentials files")
+	wrong.Want(c.Certs == "" || c.NATSURL != "" || c.ListenMTLS != "", "Certs", "is for NATS and for mutual TLS over HTTP, and neither has an address")
+	wrong.Want(c.ListenMTLS == "" || c.Certs != "", "ListenMTLS", "needs the directory with certificates")
+	if c.NATSURL != "" {
+		wrong.Add("NATSURL", bus.CheckURL(c.NATSURL))
 	}
-	check(c.DatabaseURL != "", "DatabaseURL", "is required")
-	check(c.buses() == 1, "NATSURL", "exactly one of NATSURL, Embedded and Broker is required")
-	check((c.MasterKey == "") != (c.MasterKeyFile == ""), "MasterKey", "exactly one of MasterKey and MasterKeyFile is required")
-	c.checkSecrets(check)
-	check(c.Certs == "" || c.PublisherCredentials == "" && c.AnswererCredentials == "", "Certs", "cannot go with credentials files")
-	check(c.Certs == "" || c.NATSURL != "" || c.ListenMTLS != "", "Certs", "is for NATSURL and ListenMTLS, and neither is given")
-	check(c.ListenMTLS == "" || c.Certs != "", "ListenMTLS", "needs Certs")
-	check(c.NATSURL == "" || isNATSURL(c.NATSURL), "NATSURL", "must be nats:// or tls:// addresses, separated by commas")
 	for _, name := range c.EventSubscribers {
-		check(isConsumer(name), "EventSubscribers", fmt.Sprintf("%q is not a name of up to 63 letters, digits, dashes and underscores", name))
+		wrong.Want(isConsumer(name), "EventSubscribers", fmt.Sprintf("%q is not a name of up to 63 letters, digits, dashes and underscores", name))
 	}
-	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
-	check(c.Issuer == "" || strings.HasPrefix(c.Issuer, "https://") || strings.HasPrefix(c.Issuer, "http://"),
-		"Issuer", "must be an http or https URL")
-	c.Issuer = strings.TrimSuffix(c.Issuer, "/")
-	var err error
-	c.proxies, err = parseProxies(c.TrustedProxies)
-	return errors.Join(append(wrong, err, c.readSecrets())...)
+	wrong.Want(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
+	if c.Issuer = strings.TrimSuffix(c.Issuer, "/"); c.Issuer != "" {
+		wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
+	}
+	c.readSecrets(&wrong)
+	return wrong.Err()
 }
 
 // buses counts the ways to the bus that are given.
@@ -138,43 +131,10 @@ func (c *Config) buses() (n int) {
 	return n
 }
 
-// isNATSURL reports whether all addresses can be ones of brokers. The reason why not is
-// not told, because an address may hold a password.
-func isNATSURL(addresses string) bool {
-	for address := range strings.SplitSeq(addresses, ",") {
-		address = strings.TrimSpace(address)
-		if !strings.Contains(address, "://") { // as the client library takes it
-			address = "nats://" + address
-		}
-		u, err := url.Parse(address)
-		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return false
-		}
-	}
-	return true
-}
-
 // isConsumer reports whether a consumer can have the name: it is a token of subjects.
 // The names that natsconfig takes are the same.
 func isConsumer(name string) bool {
 	return name != "" && len(name) <= 63 && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 	})
-}
-
-// parseProxies reads networks and single addresses.
-func parseProxies(texts []string) ([]netip.Prefix, error) {
-	prefixes := make([]netip.Prefix, 0, len(texts))
-	for _, text := range texts {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			addr, addrErr := netip.ParseAddr(text)
-			if addrErr != nil {
-				return nil, fmt.Errorf("TrustedProxies: %q is neither a network nor an address", text)
-			}
-			prefix = netip.PrefixFrom(addr, addr.BitLen())
-		}
-		prefixes = append(prefixes, prefix)
-	}
-	return prefixes, nil
 }

@@ -331,10 +331,10 @@ func TestCertificatesAreCheckedAtStart(t *testing.T) {
 		want   string
 	}{
 		"no directory":     {func(c *node.Config) { c.Certs = t.TempDir() }, "Certs: the identity authsvc: mtls: Config.CertFile: open"},
-		"no certificates":  {func(c *node.Config) { c.Certs = "" }, "ListenMTLS: needs Certs"},
+		"no certificates":  {func(c *node.Config) { c.Certs = "" }, "ListenMTLS: needs the directory"},
 		"credentials, too": {func(c *node.Config) { c.PublisherCredentials = "x" }, "Certs: cannot go with credentials"},
 		"nothing to prove": {
-			func(c *node.Config) { c.NATSURL, c.ListenMTLS, c.Embedded = "", "", &node.Embedded{Dir: t.TempDir()} }, "Certs: is for NATSURL and ListenMTLS",
+			func(c *node.Config) { c.NATSURL, c.ListenMTLS, c.Embedded = "", "", &node.Embedded{Dir: t.TempDir()} }, "Certs: is for NATS and for mutual TLS",
 		},
 		"another's certificate": {
 			func(c *node.Config) { // the one that answers could publish
@@ -348,7 +348,7 @@ func TestCertificatesAreCheckedAtStart(t *testing.T) {
 				c.Certs, s.certs = s.certs, own
 			}, "Certs: the identity authsvc-answerer: the certificate is that of authsvc-publisher",
 		},
-		"a bad address": {func(c *node.Config) { c.ListenMTLS = "127.0.0.1:x" }, "listening for mutual TLS"},
+		"a bad address": {func(c *node.Config) { c.ListenMTLS = "127.0.0.1:x" }, "ListenMTLS: listen tcp"},
 	} {
 		config := s.config()
 		c.change(&config)

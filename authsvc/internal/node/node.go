@@ -15,6 +15,7 @@ import (
 
 	"github.com/authbus/authbus/authsvc/internal/authority"
 	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/keyring"
 	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/authsvc/internal/password"
@@ -80,7 +81,7 @@ func (n *Node) listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", n.config.Listen)
 	if err != nil {
-		return fmt.Errorf("listening: %w", err)
+		return &field.Error{Field: "Listen", Err: err}
 	}
 	n.listener = listener
 	if n.config.Issuer == "" {
@@ -98,13 +99,13 @@ func (n *Node) openDatabase(ctx context.Context) (err error) {
 }
 
 func (n *Node) openKeys(ctx context.Context) error {
-	read, from := keyring.ParseMasterKey, n.config.MasterKey
+	read, from, name := keyring.ParseMasterKey, n.config.MasterKey, "MasterKey"
 	if n.config.MasterKeyFile != "" {
-		read, from = keyring.LoadOrCreateMasterKey, n.config.MasterKeyFile
+		read, from, name = keyring.LoadOrCreateMasterKey, n.config.MasterKeyFile, "MasterKeyFile"
 	}
 	master, err := read(from)
 	if err != nil {
-		return fmt.Errorf("reading the master key: %w", err)
+		return &field.Error{Field: name, Err: err}
 	}
 	n.keys, err = keyring.Open(ctx, n.db, n.config.keyring(master))
 	if err != nil {

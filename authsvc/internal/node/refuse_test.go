@@ -51,10 +51,10 @@ func TestStartRefuses(t *testing.T) {
 		{"a master key that is too short", "master key", func(c *node.Config) { c.MasterKeyFile, c.MasterKey = "", "c2hvcnQ" }},
 		{"an unknown algorithm", "HS256", func(c *node.Config) { c.Signing = "HS256" }},
 		{"a secret without the mode", "Secret: only goes with", func(c *node.Config) { c.Secret = goodSecret }},
-		{"the mode without a secret", "Secret: exactly one of", func(c *node.Config) { c.Signing = node.SharedSecret }},
-		{"only a previous secret", "Secret: exactly one of", func(c *node.Config) { c.Signing, c.PreviousSecret = node.SharedSecret, goodSecret }},
+		{"the mode without a secret", "SecretFile: with shared-secret", func(c *node.Config) { c.Signing = node.SharedSecret }},
+		{"only a previous secret", "SecretFile: with shared-secret", func(c *node.Config) { c.Signing, c.PreviousSecret = node.SharedSecret, goodSecret }},
 		{"a weak secret", "Secret: shared secret is a known default", func(c *node.Config) { c.Signing, c.Secret = node.SharedSecret, "secret" }},
-		{"an absent file of a secret", "Secret: opening", func(c *node.Config) { c.Signing, c.SecretFile = node.SharedSecret, "/nowhere/secret" }},
+		{"an absent file of a secret", "SecretFile: opening", func(c *node.Config) { c.Signing, c.SecretFile = node.SharedSecret, "/nowhere/secret" }},
 		{"the same secret twice", "PreviousSecret: must differ", func(c *node.Config) {
 			c.Signing, c.Secret, c.PreviousSecret = node.SharedSecret, goodSecret, goodSecret
 		}},
@@ -66,7 +66,6 @@ func TestStartRefuses(t *testing.T) {
 		{"an idle time above the absolute", "SessionIdle", func(c *node.Config) { c.SessionIdle = 9999 * time.Hour }},
 		{"a negative number of sessions", "MaxSessions", func(c *node.Config) { c.MaxSessions = -1 }},
 		{"too many replicas", "Replicas", func(c *node.Config) { c.Replicas = 7 }},
-		{"a proxy that is no address", "TrustedProxies", func(c *node.Config) { c.TrustedProxies = []string{"proxy"} }},
 		{"a port in use", "in use", func(c *node.Config) { c.Listen = taken.Addr().String() }},
 		{"a broker's port in use", "in use", func(c *node.Config) { c.Embedded.Listen = taken.Addr().String() }},
 		{"a broker without a directory", "directory", func(c *node.Config) { c.Embedded.Dir = "" }},

@@ -1,9 +1,7 @@
 package node
 
 import (
-	"errors"
-	"fmt"
-
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/keyring"
 	"github.com/authbus/authbus/verifier/token"
 )
@@ -12,48 +10,23 @@ import (
 // verifier has as well, in place of a key of which they have the public half.
 const SharedSecret = "shared-secret"
 
-// checkSecrets checks which of the fields about secrets are given. What they hold
-// is checked when they are read.
-func (c *Config) checkSecrets(check func(ok bool, field, want string)) {
-	current, previous := c.Secret != "" || c.SecretFile != "", c.PreviousSecret != "" || c.PreviousSecretFile != ""
-	if c.Signing == SharedSecret {
-		check((c.Secret == "") != (c.SecretFile == ""), "Secret", "exactly one of Secret and SecretFile is required with shared-secret")
-	} else {
-		check(!current, "Secret", "only goes with Signing shared-secret: "+token.ErrMixed.Error())
-		check(!previous, "PreviousSecret", "only goes with Signing shared-secret: "+token.ErrMixed.Error())
-	}
-	check(c.PreviousSecret == "" || c.PreviousSecretFile == "", "PreviousSecret", "at most one of PreviousSecret and PreviousSecretFile")
-}
-
-// readSecrets reads them.
-func (c *Config) readSecrets() (err error) {
+// readSecrets reads the shared secrets, which only go with signing by one.
+func (c *Config) readSecrets(wrong *field.Checks) {
 	if c.Signing != SharedSecret {
-		return nil
+		for _, given := range []struct{ name, value string }{
+			{"Secret", c.Secret},
+			{"SecretFile", c.SecretFile},
+			{"PreviousSecret", c.PreviousSecret},
+			{"PreviousSecretFile", c.PreviousSecretFile},
+		} {
+			wrong.Want(given.value == "", given.name, "only goes with signing by shared-secret: "+token.ErrMixed.Error())
+		}
+		return
 	}
-	if c.secret, err = readSecret("Secret", c.Secret, c.SecretFile); err != nil {
-		return err
-	}
-	if c.previousSecret, err = readSecret("PreviousSecret", c.PreviousSecret, c.PreviousSecretFile); err != nil {
-		return err
-	}
-	if !c.secret.IsZero() && c.previousSecret.ID() == c.secret.ID() {
-		return errors.New("PreviousSecret: must differ from Secret")
-	}
-	return nil
-}
-
-// readSecret reads what is given; nothing gives the zero Secret.
-func readSecret(field, text, path string) (s token.Secret, err error) {
-	switch {
-	case text != "":
-		s, err = token.ParseSecret(text)
-	case path != "":
-		s, err = token.ReadSecretFile(path)
-	}
-	if err != nil {
-		return token.Secret{}, fmt.Errorf("%s: %w", field, err)
-	}
-	return s, nil
+	wrong.Want(c.Secret != "" || c.SecretFile != "", "SecretFile", "with shared-secret, a file with the secret or the secret as text is required")
+	c.secret = keyring.ReadSecret(wrong, "Secret", c.Secret, c.SecretFile)
+	c.previousSecret = keyring.ReadSecret(wrong, "PreviousSecret", c.PreviousSecret, c.PreviousSecretFile)
+	wrong.Want(c.secret.IsZero() || c.previousSecret.ID() != c.secret.ID(), "PreviousSecret", "must differ from the current one")
 }
 
 // keyring is the configuration of the signing keys.

@@ -18,7 +18,7 @@ import (
 func (n *Node) serve(context.Context) error {
 	config := httpapi.Config{
 		Authority: n.authority, JWKS: n.jwks, Issuer: n.config.Issuer, Logger: n.config.Log, Registry: n.registry,
-		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: n.config.proxies,
+		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: n.config.TrustedProxies,
 		CursorKey: n.cursorKey(),
 	}
 	if n.identities.http != nil {

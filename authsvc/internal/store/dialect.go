@@ -76,7 +76,7 @@ func openPools(address string) (pools, error) {
 	case "postgres", "postgresql":
 		return openPostgres(address)
 	}
-	return pools{}, fmt.Errorf("database URL: unknown scheme %q, want sqlite:PATH, file:PATH or postgres://…", scheme)
+	return pools{}, fmt.Errorf("unknown scheme %q, want sqlite:PATH, file:PATH or postgres://…", scheme)
 }
 
 // openSQLiteURI takes file:PATH?query, whose query is handed to the driver.
@@ -84,18 +84,18 @@ func openSQLiteURI(rest string) (pools, error) {
 	path, query, _ := strings.Cut(rest, "?")
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return pools{}, fmt.Errorf("database URL: %w", err)
+		return pools{}, fmt.Errorf("%w", err)
 	}
 	path, err = url.PathUnescape(strings.TrimPrefix(path, "//"))
 	if err != nil {
-		return pools{}, fmt.Errorf("database URL: %w", err)
+		return pools{}, fmt.Errorf("%w", err)
 	}
 	return openSQLite(path, values)
 }
 
 func openSQLite(path string, extra url.Values) (pools, error) {
 	if path == "" || path == ":memory:" || extra.Get("mode") == "memory" {
-		return pools{}, errors.New("database URL: SQLite needs a file: a revocation must survive the process")
+		return pools{}, errors.New("SQLite needs a file: a revocation must survive the process")
 	}
 	// SQLite would create it readable by all; it holds password hashes and sealed
 	// keys. The files that SQLite puts beside it take over its mode.
@@ -131,7 +131,7 @@ func sqliteConnector(path string, extra url.Values, pragmas ...string) (driver.C
 func openPostgres(address string) (pools, error) {
 	read, err := pgx.ParseConfig(address)
 	if err != nil {
-		return pools{}, fmt.Errorf("database URL: %w", err)
+		return pools{}, fmt.Errorf("%w", err)
 	}
 	write := read.Copy()
 	// A replica that is suspended in the middle of a transaction holds the lock

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+
+	"github.com/authbus/authbus/authsvc/internal/field"
 )
 
 // DB is one database of the auth service. All methods may be called from several
@@ -23,7 +25,7 @@ type DB struct {
 func Open(ctx context.Context, address string) (*DB, error) {
 	p, err := openPools(address)
 	if err != nil {
-		return nil, err
+		return nil, &field.Error{Field: "address", Err: err}
 	}
 	if err := p.migrate(ctx); err != nil {
 		_ = p.close() // the first error is the one to report

@@ -118,7 +118,7 @@ func TestBadAddressIsRefused(t *testing.T) {
 		"no such directory":      {"sqlite:" + filepath.Join(dir, "no", "auth.db"), "no such file"},
 		"a directory":            {"sqlite:" + dir, "directory"},
 		"not a database":         {"sqlite:" + garbage, "not a database"},
-		"a bad query":            {"file:" + dir + "/x.db?%zz", "database URL"},
+		"a bad query":            {"file:" + dir + "/x.db?%zz", "address: invalid URL escape"},
 		"nobody listens":         {"postgres://u:hunter2@127.0.0.1:1/auth?connect_timeout=2", "connect"},
 		"a bad parameter":        {"postgres://u:hunter2@127.0.0.1:1/auth?sslmode=sometimes", "sslmode"},
 	}

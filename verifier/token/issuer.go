@@ -1,0 +1,26 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// CheckIssuer refuses what cannot be the issuer of tokens: it is an http or https URL
+// without user, query and fragment, which is compared byte by byte (RFC 8414 §2). It
+// has no slash at its end, where the paths of the API begin.
+func CheckIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	switch {
+	case issuer == "":
+		return errors.New("is required")
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return fmt.Errorf("%q is not an http or https URL", issuer)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(issuer, "?#"):
+		return fmt.Errorf("%q has a query, a fragment or a user", issuer)
+	case strings.HasSuffix(issuer, "/"):
+		return fmt.Errorf("%q has a slash at its end, where the paths of the API begin", issuer)
+	}
+	return nil
+}
