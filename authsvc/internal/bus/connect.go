@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 	"golang.org/x/time/rate"
 
 	"github.com/authbus/authbus/events"
@@ -47,6 +49,24 @@ func CheckURL(addresses string) error {
 			return errors.New("has a port that is none")
 		}
 	}
+	return nil
+}
+
+// CheckCredentials refuses what is no .creds file of a user. An empty path is none at
+// all. The file is read again at each connection, so that it can be replaced.
+func CheckCredentials(path string) error {
+	if path == "" {
+		return nil
+	}
+	contents, err := os.ReadFile(path) //nolint:gosec // the operator's own path
+	if err != nil {
+		return err
+	}
+	user, err := nkeys.ParseDecoratedUserNKey(contents)
+	if err != nil {
+		return fmt.Errorf("%s is no credentials file of a user: %w", path, err)
+	}
+	user.Wipe()
 	return nil
 }
 

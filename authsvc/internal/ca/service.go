@@ -80,6 +80,7 @@ func StartService(ctx context.Context, c ServiceConfig) (*Service, error) {
 func (c *ServiceConfig) check() error {
 	var wrong field.Checks
 	wrong.Add("NATSURL", bus.CheckURL(c.NATSURL))
+	wrong.Add("Credentials", bus.CheckCredentials(c.Credentials))
 	wrong.Add("Name", events.CheckServiceName(c.Name))
 	wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
 	if c.Lifetime != 0 {

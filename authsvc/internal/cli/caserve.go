@@ -11,7 +11,7 @@ import (
 // caServeCmd is `authsvc ca serve`: it answers auth.ca.renew.
 type caServeCmd struct {
 	NATSURL         string        `name:"nats-url" required:"" help:"Addresses of the NATS servers, separated by commas; with tls:// it connects with a certificate of its own."`
-	NATSCredentials string        `name:"nats-credentials" help:"Credentials file on NATS." type:"path" placeholder:"FILE"`
+	NATSCredentials string        `name:"nats-credentials" field:"Credentials" help:"Credentials file on NATS." type:"path" placeholder:"FILE"`
 	Name            string        `help:"Its name, on NATS and in its own certificate." default:"ca" variable:"AUTHSVC_CA_NAME"`
 	Issuer          string        `required:"" help:"Public URL of the auth service, whose revocations it follows." variable:"AUTHSVC_ISSUER"`
 	Lifetime        time.Duration `help:"How long renewed certificates live, at most 144h." default:"24h"`

@@ -85,9 +85,6 @@ func (c *gatewayCmd) Run(ctx context.Context, t *terminal) (err error) {
 
 // identity opens the gateway's certificate. On NATS it is the only credential.
 func (c *gatewayCmd) identity(log *slog.Logger) (*mtls.Source, error) {
-	if c.Credentials != "" {
-		return nil, field.New("Certs", "cannot go with --credentials")
-	}
 	files := mtls.Files(c.Certs, c.Name)
 	files.Logger = log
 	id, err := mtls.Open(files)
@@ -105,7 +102,9 @@ func (c *gatewayCmd) identity(log *slog.Logger) (*mtls.Source, error) {
 func (c *gatewayCmd) config(log *slog.Logger) (gateway.Config, error) {
 	var wrong field.Checks
 	wrong.Add("NATSURL", bus.CheckURL(c.NATSURL))
+	wrong.Add("Credentials", bus.CheckCredentials(c.Credentials))
 	wrong.Add("Name", events.CheckServiceName(c.Name))
+	wrong.Want(c.Certs == "" || c.Credentials == "", "Certs", "cannot go with --credentials")
 	wrong.Want(c.Issuer != "" || c.Certs == "", "Issuer", "is required with --certs, where --auth is not the public URL")
 	proxies, err := readNetworks(c.TrustedProxies)
 	return gateway.Config{

@@ -224,6 +224,7 @@ func TestServeRefuses(t *testing.T) {
 		{"no audience between two", "AUTHSVC_AUDIENCES", "orders,,billing", "--audiences: must not be empty", exitUsage},
 		{"a negative number of sessions", "AUTHSVC_MAX_SESSIONS", "-1", "--max-sessions: must be at least 1", exitUsage},
 		{"a key that is none", "AUTHSVC_MASTER_KEY", "x", "--master-key-file: a file with the key or the key as text is required, and not both", exitUsage},
+		{"credentials that are not there", "AUTHSVC_ANSWERER_CREDENTIALS", "nowhere.creds", "--answerer-credentials: open nowhere.creds", exitUsage},
 		{"certificates that are not there", "AUTHSVC_CERTS", "nowhere", "--certs: the identity authsvc-publisher: ", exitUsage},
 		{"an unknown log level", "AUTHSVC_LOG_LEVEL", "LOUD", "--log-level", exitUsage},
 		{"a proxy that is no address", "AUTHSVC_TRUSTED_PROXIES", "proxy", "--trusted-proxies: ", exitUsage},

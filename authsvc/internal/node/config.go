@@ -110,6 +110,8 @@ func (c *Config) normalize() error {
 	if c.NATSURL != "" {
 		wrong.Add("NATSURL", bus.CheckURL(c.NATSURL))
 	}
+	wrong.Add("PublisherCredentials", bus.CheckCredentials(c.PublisherCredentials))
+	wrong.Add("AnswererCredentials", bus.CheckCredentials(c.AnswererCredentials))
 	for _, name := range c.EventSubscribers {
 		wrong.Want(isConsumer(name), "EventSubscribers", fmt.Sprintf("%q is not a name of up to 63 letters, digits, dashes and underscores", name))
 	}
