@@ -35,14 +35,14 @@ type gatewayCmd struct {
 	Credentials string `placeholder:"FILE" help:"Credentials file of the gateway on NATS."`
 	Certs       string `type:"path" placeholder:"DIR" help:"Directory with the gateway's certificate, for mutual TLS with NATS, the auth service (as authsvc, at --listen-mtls) and services that have a spiffe in the rules."`
 	Name        string `default:"gateway" help:"Name of the gateway: in its certificate, and on NATS."`
-	KVReplicas  int    `name:"kv-replicas" field:"Replicas" default:"1" help:"How many NATS servers hold the bucket of the sessions."`
+	KVReplicas  int    `name:"kv-replicas" field:"Replicas" help:"How many NATS servers hold the bucket of the sessions, at least. Default: as many as do, or 1."`
 
 	SecretFile         string `field:"SharedSecret" placeholder:"FILE" help:"File with the shared secret, where the auth service signs with one."`
 	Secret             string `help:"The same secret as text, from the environment only." confidential:""`
 	PreviousSecretFile string `field:"PreviousSharedSecret" placeholder:"FILE" help:"File with the second shared secret, while one replaces the other."`
 	PreviousSecret     string `help:"The same secret as text, from the environment only." confidential:""`
 
-	SessionIdle    time.Duration `default:"336h" help:"A session that is not used ends after this; as at the auth service."`
+	SessionIdle    time.Duration `default:"336h" help:"A session that is not used ends after this; as at the auth service. The bucket keeps what it has where it is longer."`
 	MaxStale       time.Duration `default:"30s" help:"The bound: what the gateway cannot prove to be newer than this it does not accept."`
 	TrustedProxies []string      `help:"Networks in front of the gateway whose X-Forwarded-For is believed." variable:"AUTHSVC_GATEWAY_TRUSTED_PROXIES"`
 	LogLevel       slog.Level    `default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`

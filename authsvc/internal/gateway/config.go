@@ -54,7 +54,9 @@ type Config struct {
 	// SessionIdle is how long a session lives that is not used: the auth service's
 	// --session-idle; default 14 days.
 	SessionIdle time.Duration
-	// Replicas is how many brokers hold the bucket of the sessions; default 1.
+	// Replicas is how many brokers hold the bucket of the sessions, at least; default as
+	// many as do, or 1 where it is made. A bucket with more, or a longer life than
+	// SessionIdle, keeps it.
 	Replicas int
 	// BodyTimeout is how long the body of a login may take, and whatever comes with a
 	// request that is refused; default 10 s. Those that go on have limits by rule.

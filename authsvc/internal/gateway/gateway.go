@@ -172,7 +172,7 @@ func (g *Gateway) openVault(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := vault.Open(ctx, js, vault.Config{Lifetime: g.config.SessionIdle, Replicas: g.config.Replicas})
+	v, err := vault.Open(ctx, js, vault.Config{Lifetime: g.config.SessionIdle, Replicas: g.config.Replicas, Log: g.config.Log})
 	if err != nil {
 		return fmt.Errorf("%w (Config.Replicas: %d, Config.SessionIdle: %v)", err, g.config.Replicas, g.config.SessionIdle)
 	}

@@ -26,6 +26,16 @@
 // replaces exactly the version that was read: of two replicas that refresh at
 // once, one learns that it came second.
 //
+// # One bucket for all replicas
+//
+// Open widens the bucket and never narrows it: a replica of the gateway that starts with
+// a shorter lifetime or fewer brokers must not end sessions of the others. To give the
+// bucket less on purpose, start all replicas with less, and then, at a terminal (it asks):
+//
+//	nats stream edit KV_gateway_sessions --max-age=24h --replicas=1
+//
+// and not with nats kv edit, which lets any broker answer reads until the next Open.
+//
 // # Freshness
 //
 // A read sees every write that was acknowledged before it began, at whichever broker:

@@ -12,35 +12,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// DefaultBucket is the bucket's name unless told otherwise. Its stream is
-// KV_gateway_sessions, and its subjects $KV.gateway_sessions.>.
-const DefaultBucket = "gateway_sessions"
-
-const (
-	// maxValue bounds an entry, in bytes: a JWT has at most 16 KiB.
-	maxValue = 32 << 10
-	// markerLife is how long the marker of an expired or deleted entry stays.
-	markerLife = time.Minute
-)
-
 // ErrNotFound says that there is no entry for a token, or none any longer.
 var ErrNotFound = errors.New("no such session")
 
 // ErrConflict says that the entry has been written since it was read.
 var ErrConflict = errors.New("the session was written meanwhile")
-
-// Config configures a Vault. The zero value of each field is its default.
-type Config struct {
-	// Bucket is the bucket's name; default [DefaultBucket].
-	Bucket string
-	// Lifetime is how long an entry lives that is not written; default 14 days.
-	Lifetime time.Duration
-	// Replicas is how many brokers hold the bucket; default 1.
-	Replicas int
-	// MaxBytes bounds the bucket; default 1 GiB, some 500,000 sessions. A login
-	// that finds it full is refused.
-	MaxBytes int64
-}
 
 // Session is what stands behind a token.
 type Session struct {
@@ -71,47 +47,26 @@ type Entry struct {
 
 // Vault is the bucket. Its methods may be called concurrently.
 type Vault struct {
-	nc *nats.Conn
+	js jetstream.JetStream
 	kv jetstream.KeyValue
 }
 
-// Open makes the bucket, or changes it to the configuration, and returns it.
+// Open makes the bucket, or widens it to the configuration, and returns it. A bucket that
+// lives longer, has more replicas or holds more than is configured stays as it is, and
+// the log says so where the configuration does.
 func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Vault, error) {
-	if c.Bucket == "" {
-		c.Bucket = DefaultBucket
+	c.Bucket = or(c.Bucket, DefaultBucket)
+	if c.Log == nil {
+		c.Log = slog.Default()
 	}
-	if c.Lifetime == 0 {
-		c.Lifetime = 14 * 24 * time.Hour
-	}
-	if c.Replicas == 0 {
-		c.Replicas = 1
-	}
-	if c.MaxBytes == 0 {
-		c.MaxBytes = 1 << 30
-	}
-	if _, err := js.CreateOrUpdateStream(ctx, c.stream()); err != nil {
+	if _, err := c.prepare(ctx, js); err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", c.Bucket, err)
 	}
 	kv, err := js.KeyValue(ctx, c.Bucket)
 	if err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", c.Bucket, err)
 	}
-	return &Vault{nc: js.Conn(), kv: kv}, nil
-}
-
-// stream is the bucket's stream, as JetStream makes it for buckets, but for direct
-// gets: any replica answers those, also one that is behind or cut off from the others.
-// Its "no such entry" would log out who has just logged in, and its old refresh token
-// would look like a stolen one. Without them the leader answers, or nobody.
-func (c Config) stream() jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name: "KV_" + c.Bucket, Subjects: []string{"$KV." + c.Bucket + ".>"},
-		Description:       "Sessions of the gateway; values are sealed for the holders of the opaque tokens.",
-		MaxMsgsPerSubject: 1, MaxMsgSize: maxValue, MaxAge: c.Lifetime, MaxBytes: c.MaxBytes, Discard: jetstream.DiscardNew,
-		Duplicates:  min(c.Lifetime, 2*time.Minute),
-		AllowDirect: false, AllowRollup: true, DenyDelete: true, AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerLife,
-		Storage: jetstream.FileStorage, Replicas: c.Replicas,
-	}
+	return &Vault{js: js, kv: kv}, nil
 }
 
 // Create adds the entry of a token.
@@ -199,7 +154,7 @@ const askTimeout = 2 * time.Second
 // asking bounds one request. It fails at once while there is no connection, instead
 // of waiting for one until the timeout.
 func (v *Vault) asking(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if !v.nc.IsConnected() {
+	if !v.js.Conn().IsConnected() {
 		return nil, nil, fmt.Errorf("asking the bus: %w", nats.ErrDisconnected)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
