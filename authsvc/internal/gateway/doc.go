@@ -60,6 +60,10 @@
 // fresh; then, and for others, 503. The auth service away: sessions and streams go on
 // until their JWT ends, then 503; no logins. What cannot be decided is never a 401.
 //
+// The bucket lost, with its stream or the brokers' store: it is made again within seconds,
+// without a restart, and the log says so. 503 until then, and 401 from then on for the
+// sessions that were in it; one that a replica knows ends there when its JWT is due.
+//
 // A refresh token works once, and one that is shown again after the auth service's
 // grace (10 s) ends the session, as a stolen one. Replicas that refresh at once both
 // get the same next one. An answer that was lost is asked for again within the grace,

@@ -41,4 +41,13 @@
 // A read sees every write that was acknowledged before it began, at whichever broker:
 // only the leader of the bucket answers. While there is none, every method fails with
 // an error that is neither ErrNotFound nor ErrConflict.
+//
+// # When the bucket is lost
+//
+// A stream that somebody has deleted, or a store that is gone: the request that notices
+// fails, as one without a leader does, and has the bucket made again, once for all
+// requests of some seconds. Only then are its sessions over, which the log says: their
+// tokens are unknown, and new ones are kept. Without an answer from the broker that the
+// stream does not exist nothing is made, and making it changes nothing where it exists.
+// Whoever puts back a backup of the stream must stop all replicas of the gateway first.
 package vault

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 )
 
 // ErrNotFound says that there is no entry for a token, or none any longer.
@@ -47,8 +48,11 @@ type Entry struct {
 
 // Vault is the bucket. Its methods may be called concurrently.
 type Vault struct {
-	js jetstream.JetStream
-	kv jetstream.KeyValue
+	js     jetstream.JetStream
+	kv     jetstream.KeyValue
+	log    *slog.Logger
+	stream jetstream.StreamConfig // as the bucket is made
+	search search
 }
 
 // Open makes the bucket, or widens it to the configuration, and returns it. A bucket that
@@ -59,14 +63,18 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Vault, error)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	if _, err := c.prepare(ctx, js); err != nil {
+	made, err := c.prepare(ctx, js)
+	if err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", c.Bucket, err)
 	}
 	kv, err := js.KeyValue(ctx, c.Bucket)
 	if err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", c.Bucket, err)
 	}
-	return &Vault{js: js, kv: kv}, nil
+	return &Vault{
+		js: js, kv: kv, log: c.Log, stream: made,
+		search: search{quiet: rate.Sometimes{First: 1, Interval: time.Minute}},
+	}, nil
 }
 
 // Create adds the entry of a token.
@@ -82,6 +90,7 @@ func (v *Vault) Create(ctx context.Context, t Token, s Session) (Entry, error) {
 	defer cancel()
 	revision, err := v.kv.Create(ctx, t.Name(), sealed)
 	if err != nil {
+		v.noticed(ctx, err)
 		return Entry{}, fmt.Errorf("keeping a session: %w", err)
 	}
 	return Entry{Session: s, revision: revision}, nil
@@ -100,6 +109,7 @@ func (v *Vault) Get(ctx context.Context, t Token) (Entry, error) {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		return Entry{}, ErrNotFound
 	case err != nil:
+		v.noticed(ctx, err)
 		return Entry{}, fmt.Errorf("reading a session: %w", err)
 	}
 	plain, err := t.open(stored.Value())
@@ -130,6 +140,7 @@ func (v *Vault) Replace(ctx context.Context, t Token, old Entry, s Session) (Ent
 	case errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists):
 		return Entry{}, ErrConflict
 	case err != nil:
+		v.noticed(ctx, err)
 		return Entry{}, fmt.Errorf("keeping a session: %w", err)
 	}
 	return Entry{Session: s, revision: revision}, nil
@@ -143,6 +154,7 @@ func (v *Vault) Delete(ctx context.Context, t Token) error {
 	}
 	defer cancel()
 	if err := v.kv.Purge(ctx, t.Name(), jetstream.PurgeTTL(markerLife)); err != nil {
+		v.noticed(ctx, err)
 		return fmt.Errorf("forgetting a session: %w", err)
 	}
 	return nil
