@@ -23,7 +23,7 @@ func newCounters(registry prometheus.Registerer) *counters {
 	m := &counters{
 		own: prometheus.NewCounterVec(opts("own_requests_total", "Requests to the gateway's own paths, by path and status."), []string{"path", "status"}),
 		looks: prometheus.NewCounterVec(opts("vault_looks_total",
-			"Sessions looked up in the vault, by outcome: found, unknown or failed."), []string{"outcome"}),
+			"Sessions looked up in the vault, by outcome: found, unknown, damaged or failed."), []string{"outcome"}),
 		refreshes: prometheus.NewCounterVec(opts("refreshes_total",
 			"Refreshes at the auth service, by outcome: renewed, ended or failed."), []string{"outcome"}),
 		dropped: prometheus.NewCounter(opts("sessions_dropped_total", "Sessions dropped from memory because a revocation named them.")),

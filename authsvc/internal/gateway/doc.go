@@ -62,7 +62,9 @@
 //
 // The bucket lost, with its stream or the brokers' store: it is made again within seconds,
 // without a restart, and the log says so. 503 until then, and 401 from then on for the
-// sessions that were in it; one that a replica knows ends there when its JWT is due.
+// sessions that were in it; one that a replica knows ends there when its JWT is due. An
+// entry that its token does not open never will be: 401 as well, a line in the log, and
+// the entry stays until it expires.
 //
 // A refresh token works once, and one that is shown again after the auth service's
 // grace (10 s) ends the session, as a stolen one. Replicas that refresh at once both

@@ -40,6 +40,7 @@ type keeper struct {
 	auth     *client.Client
 	log      *slog.Logger
 	quiet    *rate.Sometimes // for what may be said about every session at once
+	damaged  *rate.Sometimes // for entries that do not open, which should not drown in the rest
 	counters *counters
 	// cache may lose entries, and may keep one that has been deleted: the JWT in it
 	// is verified on every request.
@@ -75,7 +76,9 @@ func newKeeper(lifetime context.Context, v *vault.Vault, auth *client.Client, c 
 		return nil, fmt.Errorf("creating the cache of sessions: %w", err)
 	}
 	return &keeper{
-		lifetime: lifetime, vault: v, auth: auth, log: c.Log, quiet: &rate.Sometimes{First: 1, Interval: time.Second}, counters: m, cache: cache,
+		lifetime: lifetime, vault: v, auth: auth, log: c.Log, counters: m, cache: cache,
+		quiet:   &rate.Sometimes{First: 1, Interval: time.Second},
+		damaged: &rate.Sometimes{First: 1, Interval: time.Second},
 		renewed: proxy.NewLimiter(int(size)), looks: make(chan struct{}, maxLooks),
 		unsaved: make(map[vault.Token]vault.Session), unsure: make(map[vault.Token]struct{}),
 	}, nil
@@ -184,7 +187,7 @@ func (k *keeper) load(ctx context.Context, t vault.Token, stale func(vault.Sessi
 	}
 	entry, err := k.look(ctx, t)
 	switch {
-	case errors.Is(err, vault.ErrNotFound):
+	case errors.Is(err, vault.ErrNotFound), errors.Is(err, vault.ErrDamaged):
 		k.drop(t)
 		return vault.Session{}, errEnded
 	case err != nil:
@@ -222,6 +225,12 @@ func (k *keeper) look(ctx context.Context, t vault.Token) (vault.Entry, error) {
 	switch {
 	case errors.Is(err, vault.ErrNotFound):
 		outcome = "unknown"
+	case errors.Is(err, vault.ErrDamaged):
+		outcome = "damaged"
+		k.damaged.Do(func() {
+			k.log.Error("an entry of the vault does not open: its session is over, and the entry stays until it expires",
+				"key", t.Name()[:12]+"…", "error", err)
+		})
 	case err != nil:
 		outcome = "failed"
 	}

@@ -19,6 +19,13 @@ var ErrNotFound = errors.New("no such session")
 // ErrConflict says that the entry has been written since it was read.
 var ErrConflict = errors.New("the session was written meanwhile")
 
+// ErrDamaged says that there is an entry for a token which the token does not open, or
+// which is no session then. It never will be: nobody else holds a key, and the brokers
+// check what they store. So the session is over, as it would be without the entry, which
+// whoever could damage it could also have deleted; refusing is right in either case. A
+// version of the gateway that seals in another way must use another bucket.
+var ErrDamaged = errors.New("the entry does not open")
+
 // Session is what stands behind a token.
 type Session struct {
 	// Access is the JWT, and Refresh the refresh token.
@@ -96,8 +103,8 @@ func (v *Vault) Create(ctx context.Context, t Token, s Session) (Entry, error) {
 	return Entry{Session: s, revision: revision}, nil
 }
 
-// Get returns the entry of a token, or [ErrNotFound]. An entry that was not made
-// with the token is an error that is not ErrNotFound.
+// Get returns the entry of a token, [ErrNotFound] or [ErrDamaged]. Every other error
+// means that it cannot be told now.
 func (v *Vault) Get(ctx context.Context, t Token) (Entry, error) {
 	ctx, cancel, err := v.asking(ctx)
 	if err != nil {
@@ -114,11 +121,11 @@ func (v *Vault) Get(ctx context.Context, t Token) (Entry, error) {
 	}
 	plain, err := t.open(stored.Value())
 	if err != nil {
-		return Entry{}, fmt.Errorf("reading a session: %w", err)
+		return Entry{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	e := Entry{revision: stored.Revision()}
-	if err := json.Unmarshal(plain, &e.Session); err != nil {
-		return Entry{}, fmt.Errorf("reading a session: %w", err)
+	if json.Unmarshal(plain, &e.Session) != nil { // its error may quote what is inside
+		return Entry{}, fmt.Errorf("%w: no session inside", ErrDamaged)
 	}
 	return e, nil
 }

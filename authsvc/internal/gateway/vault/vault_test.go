@@ -93,6 +93,8 @@ func TestTheBucketHoldsNothingUsable(t *testing.T) {
 	}
 	if e, err := v.Get(t.Context(), other); err == nil {
 		t.Errorf("another token opens the entry: %v", e)
+	} else if !errors.Is(err, vault.ErrDamaged) || errors.Is(err, vault.ErrNotFound) {
+		t.Errorf("the entry of another token: %v, want ErrDamaged", err)
 	}
 	for i := range entry.Value() {
 		tampered := bytes.Clone(entry.Value())
@@ -102,6 +104,8 @@ func TestTheBucketHoldsNothingUsable(t *testing.T) {
 		}
 		if e, err := v.Get(t.Context(), token); err == nil {
 			t.Fatalf("an entry with byte %d changed opens as %v", i, e)
+		} else if !errors.Is(err, vault.ErrDamaged) {
+			t.Fatalf("an entry with byte %d changed: %v, want ErrDamaged", i, err)
 		}
 	}
 }
