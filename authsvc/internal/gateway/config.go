@@ -23,7 +23,8 @@ type Config struct {
 	// when the first one has changed: replace it last.
 	CertFile, KeyFile string
 	// AdminListen is where /healthz, /readyz and /metrics are served, for operators
-	// only; default: nowhere.
+	// only; default: nowhere. Ready is a gateway whose verifier is fresh and whose
+	// vault answers, until it closes.
 	AdminListen string
 
 	// Routes is the file with the table of rules; see package routes.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/time/rate"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
@@ -34,6 +33,7 @@ type Gateway struct {
 	auth     *client.Client
 	way      transport // to the auth service
 	keeper   *keeper
+	ready    readiness
 	sweeper  *sweeper
 	proxy    *proxy.Proxy
 	routes   *routes.File
@@ -181,6 +181,7 @@ func (g *Gateway) openVault(ctx context.Context) error {
 	}
 	lifetime, stop := context.WithCancel(context.Background())
 	g.stop = stop
+	g.ready.vault = v
 	if g.keeper, err = newKeeper(lifetime, v, g.auth, g.config, g.counters); err != nil {
 		return err
 	}
@@ -257,18 +258,6 @@ func (g *Gateway) run(whom string, serve func() error) {
 	})
 }
 
-func (g *Gateway) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if s := g.verifier.Stats(); !s.Fresh {
-			http.Error(w, "the verifier is not fresh: "+s.Waiting, http.StatusServiceUnavailable)
-		}
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{}))
-	return mux
-}
-
 // URL is where clients connect.
 func (g *Gateway) URL() string { return g.scheme() + "://" + g.listener.Addr().String() }
 
@@ -291,13 +280,14 @@ func (g *Gateway) scheme() string {
 const closeTimeout = 5 * time.Second
 
 // Close lets requests under way finish, for at most 5 s, cuts streams and
-// WebSockets off, and waits.
+// WebSockets off, and waits. The gateway is not ready meanwhile.
 func (g *Gateway) Close() error {
 	g.closing.Do(func() { g.closed = g.shutdown() })
 	return g.closed
 }
 
 func (g *Gateway) shutdown() error {
+	g.ready.closing.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	var errs []error

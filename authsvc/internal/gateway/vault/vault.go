@@ -167,6 +167,16 @@ func (v *Vault) Delete(ctx context.Context, t Token) error {
 	return nil
 }
 
+// Check returns nil if the bucket answers, as it must for sessions, and otherwise why it
+// does not. As any other request it has a lost bucket made again.
+func (v *Vault) Check(ctx context.Context) error {
+	_, err := v.Get(ctx, NewToken()) // which nobody has
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // askTimeout bounds each request to the bus.
 const askTimeout = 2 * time.Second
 
