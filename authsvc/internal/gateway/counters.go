@@ -26,7 +26,7 @@ func newCounters(registry prometheus.Registerer) *counters {
 			"Sessions looked up in the vault, by outcome: found, unknown, damaged or failed."), []string{"outcome"}),
 		refreshes: prometheus.NewCounterVec(opts("refreshes_total",
 			"Refreshes at the auth service, by outcome: renewed, ended or failed."), []string{"outcome"}),
-		dropped: prometheus.NewCounter(opts("sessions_dropped_total", "Sessions dropped from memory because a revocation named them.")),
+		dropped: prometheus.NewCounter(opts("sessions_dropped_total", "Sessions dropped from memory because a revocation named them and the verifier refuses them.")),
 		unsaved: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "authsvc", Subsystem: "gateway", Name: "sessions_unsaved",
 			Help: "Refreshed sessions that the vault has not taken yet. They end with this process.",

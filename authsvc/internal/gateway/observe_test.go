@@ -16,7 +16,7 @@ import (
 )
 
 // metric returns the value of a metric at a gateway's address for operators.
-func metric(t *testing.T, admin, name string) string {
+func metric(t testing.TB, admin, name string) string {
 	t.Helper()
 	for line := range strings.Lines(do(t, http.MethodGet, admin+"/metrics", "").body) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
@@ -45,18 +45,24 @@ func TestMetricsOfSessions(t *testing.T) {
 		}
 	}
 	// Whatever a revocation may concern is dropped from memory.
-	const dropped = "authsvc_gateway_sessions_dropped_total"
 	for i, revoke := range []func(){
 		func() { w.auth.Revoke(t, events.ScopeSession, w.login(t).SID) },
 		func() { w.login(t); w.auth.Revoke(t, events.ScopeUser, w.ada.Sub) }, // and g's
 		func() { w.login(t); w.auth.Revoke(t, events.ScopeEveryone, "") },
 	} {
 		revoke()
-		want := []string{"1", "3", "4"}[i]
-		for began := time.Now(); metric(t, w.AdminURL(), dropped) != want; {
-			if time.Since(began) > timeout {
-				t.Fatalf("%d: %s dropped, want %s", i, metric(t, w.AdminURL(), dropped), want)
-			}
+		awaitMetric(t, w.AdminURL(), dropped, []string{"1", "3", "4"}[i])
+	}
+}
+
+const dropped = "authsvc_gateway_sessions_dropped_total"
+
+// awaitMetric waits until a metric has the value.
+func awaitMetric(t testing.TB, admin, name, want string) {
+	t.Helper()
+	for began := time.Now(); metric(t, admin, name) != want; {
+		if time.Since(began) > timeout {
+			t.Fatalf("%s is %s, want %s", name, metric(t, admin, name), want)
 		}
 	}
 }

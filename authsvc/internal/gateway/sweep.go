@@ -16,9 +16,10 @@ import (
 
 // sweeper removes sessions from memory, and from the vault where they have ended: when
 // a revocation tells of them, so that their tokens need not lie around until somebody
-// asks, and when one was refused as revoked, so that nobody waits for that. Nothing is
-// decided by it, because the JWT is verified on every request; so what it misses does
-// not matter, and what it hears needs no signature.
+// asks, and when one was refused as revoked, so that nobody waits for that. What it hears
+// needs no signature, and may be as old as the log, which is told again when its stream
+// was lost: it says where to look, and the verifier what to remove. Nothing is decided by
+// it, because the JWT is verified on every request; so what it misses does not matter.
 type sweeper struct {
 	keeper   *keeper
 	verifier *verifier.Verifier
@@ -34,6 +35,7 @@ type sweeper struct {
 type heard struct {
 	sessions, users map[string]struct{} // named by revocations
 	all             bool
+	rev             uint64                        // of the latest of them
 	refused         map[vault.Token]vault.Session // revoked, and shown all the same
 }
 
@@ -41,6 +43,8 @@ const (
 	// sweepPause is between hearing and sweeping. It lets the verifier apply what was
 	// heard, and one sweep serve many revocations.
 	sweepPause = 100 * time.Millisecond
+	// maxPauses bounds how long the verifier is waited for, in pauses.
+	maxPauses = 20
 	// maxHeard is how many sessions or users are told apart in one sweep, and how many
 	// refused ones are removed.
 	maxHeard = 10_000
@@ -81,6 +85,7 @@ func (s *sweeper) hear(payload []byte) {
 	default:
 		return
 	}
+	s.rev = max(s.rev, r.Rev)
 	s.all = s.all || len(s.sessions)+len(s.users) > maxHeard
 	if s.all {
 		clear(s.sessions)
@@ -118,6 +123,9 @@ func (s *sweeper) take() heard {
 	return h
 }
 
+// any reports whether a revocation was heard.
+func (h heard) any() bool { return h.all || len(h.sessions)+len(h.users) > 0 }
+
 func (h heard) names(session vault.Session) bool {
 	_, bySession := h.sessions[session.SID]
 	_, byUser := h.users[session.Sub]
@@ -136,8 +144,9 @@ func (s *sweeper) run() {
 			return
 		}
 		due := s.take()
-		for _, found := range s.keeper.all(due.names) {
-			s.sweep(found)
+		if due.any() {
+			s.follow(due.rev)
+			s.sweepAll(s.keeper.all(due.names))
 		}
 		for token, session := range due.refused {
 			s.forget(kept{token, session})
@@ -145,17 +154,41 @@ func (s *sweeper) run() {
 	}
 }
 
-// sweep removes a session that was named. All sessions of a user may have been named
-// to end all but this one, which then is in the vault still.
-func (s *sweeper) sweep(found kept) {
-	s.keeper.drop(found.token)
-	s.keeper.counters.dropped.Inc()
+// follow waits until the verifier has applied what was heard, but not for ever: whoever
+// invents a revocation must not stop the sweeping.
+func (s *sweeper) follow(rev uint64) {
+	for range maxPauses {
+		if s.verifier.Stats().Applied >= rev || !s.keeper.pause(sweepPause) {
+			return
+		}
+	}
+}
+
+// sweepAll removes those of the sessions that the verifier refuses. If it can decide about
+// none now, each request will.
+func (s *sweeper) sweepAll(found []kept) {
+	for _, named := range found {
+		if err := s.sweep(named); err != nil && !over(err) {
+			return
+		}
+	}
+}
+
+// sweep removes a session if the verifier refuses it, and returns why. All sessions of a
+// user may have been named to end all but this one, which then is in the vault still.
+func (s *sweeper) sweep(found kept) error {
 	ctx, cancel := context.WithTimeout(s.keeper.lifetime, loadTimeout)
 	defer cancel()
 	_, err := s.verifier.Verify(ctx, found.session.Access)
+	if err == nil || !over(err) {
+		return err
+	}
+	s.keeper.drop(found.token)
+	s.keeper.counters.dropped.Inc()
 	if refused, ok := errors.AsType[*verifier.Error](err); ok && refused.Reason == verifier.ReasonRevokedSession {
 		s.forget(found)
 	}
+	return err
 }
 
 func (s *sweeper) forget(ended kept) {

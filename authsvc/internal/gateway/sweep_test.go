@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/authbus/authbus/authsvc/authsvctest"
@@ -74,5 +75,44 @@ func wantGone(t *testing.T, held func(granted) bool, g granted) {
 		if time.Since(began) > timeout {
 			t.Fatal("the session stays in the vault")
 		}
+	}
+}
+
+// TestALogThatIsToldAgain drops nobody who has logged in since: the stream was lost, and
+// is filled again with all that was ever revoked.
+func TestALogThatIsToldAgain(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	heard, nc := make(chan *nats.Msg, 100), w.auth.Connect(t)
+	if _, err := nc.ChanSubscribe("auth.revocations.*", heard); err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	held, before := w.held(t), w.login(t)
+	w.auth.Revoke(t, events.ScopeUser, w.ada.Sub)
+	w.auth.Revoke(t, events.ScopeEveryone, "")
+	w.auth.Revoke(t, events.ScopeKey, "a-key-of-nobody")
+	for range 3 {
+		next(t, heard, "a revocation")
+	}
+	awaitMetric(t, w.AdminURL(), dropped, "1")
+	if r := get(t, w.URL(), before); r.StatusCode != http.StatusUnauthorized {
+		t.Fatalf("who was logged out: %s %s", r.Status, r.body)
+	}
+	stays, ends := w.login(t), w.login(t)
+	const found = `authsvc_gateway_vault_looks_total{outcome="found"}`
+	looks := metric(t, w.AdminURL(), found)
+	w.auth.DeleteFeed(t)
+	for range 3 {
+		next(t, heard, "a revocation once more")
+	}
+	w.auth.Revoke(t, events.ScopeSession, ends.SID)
+	wantGone(t, held, ends)
+	if got := metric(t, w.AdminURL(), dropped); got != "2" {
+		t.Errorf("%s sessions were dropped, want 2", got)
+	}
+	if r := get(t, w.URL(), stays); r.StatusCode != http.StatusOK {
+		t.Errorf("who has logged in since: %s %s", r.Status, r.body)
+	}
+	if got := metric(t, w.AdminURL(), found); got != looks {
+		t.Errorf("%s looks into the vault, %s before: the session was not in memory", got, looks)
 	}
 }
