@@ -215,7 +215,7 @@ func (s *Server) Revoke(t testing.TB, scope events.Scope, id string) Ack {
 	if err != nil {
 		t.Fatalf("revoking %s %s: %v", scope, id, err)
 	}
-	if scope == events.ScopeEveryone {
+	if scope == events.ScopeEveryone || scope == events.ScopeKey {
 		s.adminOnce = sync.Once{} // the admin as well
 	}
 	return ack(got.Ack)

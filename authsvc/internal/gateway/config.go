@@ -47,7 +47,7 @@ type Config struct {
 	// SharedSecret and PreviousSharedSecret are those of an auth service that signs
 	// with a shared secret; default none.
 	SharedSecret, PreviousSharedSecret token.Secret
-	// MaxStale is the bound of the verifier; 0 means its default.
+	// MaxStale is the bound of the verifier; default 30 s.
 	MaxStale time.Duration
 	// Leeway is the tolerance of the verifier for the life of a JWT; 0 means its default.
 	Leeway time.Duration
@@ -84,6 +84,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.Listen = or(c.Listen, "127.0.0.1:8000")
 	c.Audience = or(c.Audience, "authsvc")
 	c.Name = or(c.Name, "gateway")
+	c.MaxStale = or(c.MaxStale, 30*time.Second)
 	c.SessionIdle = or(c.SessionIdle, 14*24*time.Hour)
 	c.BodyTimeout = or(c.BodyTimeout, 10*time.Second)
 	c.CachedSessions = or(c.CachedSessions, 1<<16)

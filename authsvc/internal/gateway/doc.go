@@ -35,9 +35,10 @@
 // as fast as the JWT, by the same bound, on every replica. It also ends what is
 // under way: the answer is cut off and a WebSocket closed, also in the one session that
 // "log out everywhere else" leaves: its client connects again. The end of a JWT's life
-// ends nothing while the session lives: the gateway refreshes and goes on. But it has
-// no way to bring the next JWT to a service on a stream that is open: one that watches
-// the JWT itself (verifier.Watch) ends the stream with it, and the client opens another.
+// ends nothing while the session lives: the gateway refreshes and goes on, and so it does
+// when the key of a JWT is killed, if it gets another JWT within the bound. But it has no
+// way to bring the next JWT to a service on a stream that is open: one that watches the
+// JWT itself (verifier.Watch) ends the stream with it, and the client opens another.
 //
 // Sessions are in memory too, for as long as their JWT lives. A revocation removes
 // those that it names from there, and one of a session removes it from the vault. What

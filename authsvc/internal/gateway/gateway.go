@@ -35,6 +35,7 @@ type Gateway struct {
 	keeper   *keeper
 	ready    readiness
 	sweeper  *sweeper
+	bound    *bound
 	proxy    *proxy.Proxy
 	routes   *routes.File
 	unknown  *proxy.Limiter
@@ -181,6 +182,7 @@ func (g *Gateway) openVault(ctx context.Context) error {
 	}
 	lifetime, stop := context.WithCancel(context.Background())
 	g.stop = stop
+	g.bound = startBound(lifetime, g.verifier, g.config.MaxStale)
 	g.ready.vault = v
 	if g.keeper, err = newKeeper(lifetime, v, g.auth, g.config, g.counters); err != nil {
 		return err
@@ -317,6 +319,9 @@ func (g *Gateway) shutdown() error {
 	}
 	if g.stop != nil {
 		g.stop()
+	}
+	if g.bound != nil {
+		g.bound.close()
 	}
 	if g.sweeper != nil {
 		g.sweeper.close()
