@@ -36,7 +36,8 @@ func wantMade(t *testing.T, js jetstream.JetStream, call func() error) {
 		if there == nil {
 			return
 		}
-		if err == nil || errors.Is(err, vault.ErrNotFound) || errors.Is(err, vault.ErrConflict) {
+		answered := err == nil || errors.Is(err, vault.ErrNotFound) || errors.Is(err, vault.ErrConflict)
+		if answered && errors.Is(there, jetstream.ErrStreamNotFound) {
 			t.Fatalf("without a bucket: %v", err)
 		}
 		if time.Since(began) > patience {
