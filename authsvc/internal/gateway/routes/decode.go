@@ -60,7 +60,7 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string) {
 }
 
 // members calls member for every name of a mapping that is there once.
-func (d *decoder) members(n *yaml.Node, path string, member func(name, path string, value *yaml.Node)) {
+func (d *decoder) members(n *yaml.Node, path string, member func(key *yaml.Node, path string, value *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
 		d.wrong(n.Line, path, "must be a mapping")
 		return
@@ -68,7 +68,7 @@ func (d *decoder) members(n *yaml.Node, path string, member func(name, path stri
 	first := make(map[string]int)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" {
+		if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" || key.Anchor != "" || key.Style&yaml.TaggedStyle != 0 {
 			d.wrong(key.Line, path, "has a name that is no plain text")
 			continue
 		}
@@ -78,7 +78,7 @@ func (d *decoder) members(n *yaml.Node, path string, member func(name, path stri
 			continue
 		}
 		first[key.Value] = key.Line
-		member(key.Value, at, value)
+		member(key, at, value)
 	}
 }
 
@@ -93,23 +93,25 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, path string) {
 	if def, ok := reflect.TypeAssert[defaulter](v.Addr()); ok {
 		def.setDefaults()
 	}
-	d.members(n, path, func(name, at string, value *yaml.Node) {
+	d.members(n, path, func(key *yaml.Node, at string, value *yaml.Node) {
 		for i := range v.NumField() {
-			if tag := v.Type().Field(i).Tag.Get("yaml"); tag == name && tag != "" && tag != "-" {
+			if tag := v.Type().Field(i).Tag.Get("yaml"); tag == key.Value && tag != "" && tag != "-" {
 				d.decode(value, v.Field(i), at)
+				d.lines[at] = key.Line
 				return
 			}
 		}
-		d.wrong(value.Line, at, "is not a field of the format")
+		d.wrong(key.Line, at, "is not a field of the format")
 	})
 }
 
 func (d *decoder) decodeMap(n *yaml.Node, v reflect.Value, path string) {
 	v.Set(reflect.MakeMap(v.Type()))
-	d.members(n, path, func(name, _ string, value *yaml.Node) {
-		elem := reflect.New(v.Type().Elem()).Elem()
-		d.decode(value, elem, fmt.Sprintf("%s[%s]", path, name))
-		v.SetMapIndex(reflect.ValueOf(name), elem)
+	d.members(n, path, func(key *yaml.Node, _ string, value *yaml.Node) {
+		elem, at := reflect.New(v.Type().Elem()).Elem(), fmt.Sprintf("%s[%s]", path, key.Value)
+		d.decode(value, elem, at)
+		d.lines[at] = key.Line
+		v.SetMapIndex(reflect.ValueOf(key.Value), elem)
 	})
 }
 

@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 const (
@@ -90,34 +87,25 @@ func (d *decoder) document(text []byte) *document {
 		d.wrong(1, "", "the file is larger than %d bytes", maxFile)
 		return nil
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	var root, second yaml.Node
-	if err := dec.Decode(&root); errors.Is(err, io.EOF) || err == nil && len(root.Content) == 0 {
-		d.wrong(1, "", "the file is empty")
-		return nil
-	} else if err != nil {
-		d.syntax(err)
+	if line := firstNotUTF8(text); line > 0 {
+		d.wrong(line, "", "is not UTF-8")
 		return nil
 	}
-	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
-		d.wrong(max(second.Line, 1), "", "the file must hold one document")
+	parsed, err := parseYAML(text)
+	switch {
+	case err != nil:
+		d.syntax(text, err)
+		return nil
+	case len(parsed) == 0 || len(parsed[0].Content) == 0:
+		d.wrong(1, "", "the file is empty")
+		return nil
+	case len(parsed) > 1:
+		d.wrong(parsed[1].Line, "", "the file must hold one document")
 		return nil
 	}
 	doc := &document{}
-	d.decode(root.Content[0], reflect.ValueOf(doc).Elem(), "")
+	d.decode(parsed[0].Content[0], reflect.ValueOf(doc).Elem(), "")
 	return doc
-}
-
-// syntax reports an error of the YAML parser, whose text names the line.
-func (d *decoder) syntax(err error) {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 1
-	if rest, found := strings.CutPrefix(text, "line "); found {
-		if n, err := fmt.Sscanf(rest, "%d:", &line); n == 1 && err == nil {
-			_, text, _ = strings.Cut(rest, ": ")
-		}
-	}
-	d.wrong(line, "", "%s", text)
 }
 
 // err lists the mistakes in the file's order.
