@@ -20,7 +20,8 @@ func newValidator() *validator.Validate {
 	for tag, ok := range map[string]func(string) bool{
 		"host":   isHost,
 		"label":  func(s string) bool { return isLabel(strings.ReplaceAll(s, "_", "-")) },
-		"path":   func(s string) bool { return checkPath(s) == nil && (s == "/" || !strings.HasSuffix(s, "/")) },
+		"path":   isPath,
+		"prefix": func(s string) bool { return isPath(s) && !isPattern(s) },
 		"scope":  isScope,
 		"target": func(s string) bool { _, err := parseTarget(s); return err == nil },
 		"spiffe": isSPIFFE,
@@ -30,6 +31,18 @@ func newValidator() *validator.Validate {
 		}
 	}
 	return v
+}
+
+// isPath reports whether a rule may have the path, or a health check.
+func isPath(s string) bool { return checkPath(s) == nil && (s == "/" || !strings.HasSuffix(s, "/")) }
+
+// isPattern reports whether somebody who writes the path expects more of it than
+// that it is compared: other gateways have wildcards, parameters and expressions, or
+// look at the query. A rule that matches nothing would be the best of what could
+// come of it. What RFC 3986 §3.3 allows in a segment is left but for "*", and for a
+// ":" that begins it.
+func isPattern(s string) bool {
+	return strings.ContainsAny(s, "*?#{}[]<>|^") || strings.Contains(s, "/:")
 }
 
 // isScope reports whether the text can be a scope (RFC 6749 §3.3).
@@ -149,6 +162,8 @@ func (d *decoder) checkOverlaps(rules []*Rule) {
 	}
 }
 
+const notPath = "must be a decoded path: /, or segments after one slash each, none empty or of dots, without \\ ; ? # % escapes"
+
 // ruleText words a broken rule.
 func ruleText(b validator.FieldError) string {
 	switch b.Tag() {
@@ -170,7 +185,13 @@ func ruleText(b validator.FieldError) string {
 	case "label":
 		return "must be a name of lower-case letters, digits, - and _"
 	case "path":
-		return "must be a decoded path: /, or segments after one slash each, none empty or of dots, without \\ ; ? # % escapes"
+		return notPath
+	case "prefix":
+		if text, _ := b.Value().(string); isPattern(text) {
+			return "must be a prefix of whole segments, not a pattern: /a is for itself and all below it; " +
+				"none of * ? # { } [ ] < > | ^, and no segment that begins with :"
+		}
+		return notPath
 	case "scope":
 		return "must be a word of printable ASCII"
 	case "target":

@@ -27,6 +27,12 @@
 // service that ignores case, or folds Unicode, must not tell them apart for
 // access, or needs rules that do not either.
 //
+// The path of a rule is a prefix of whole segments and no pattern. What is one
+// elsewhere is a mistake here, so that nobody writes rules that match nothing:
+// none of * { } [ ] < > | ^, no query or fragment, and no segment that begins with
+// ":". RFC 3986 §3.3 allows "*" and such a segment; whoever has them in paths names
+// the prefix above. "/things:undo", "/$batch" and "/a(1)" stand for themselves.
+//
 // # The file
 //
 // Unknown fields, duplicates, wrong types, aliases and tags are mistakes. Sizes
@@ -56,7 +62,7 @@
 //	# Which requests. Together host, path and method name at most one rule.
 //	rules:
 //	  - name: orders                 # for logs and metrics
-//	    host: api.example.org        # or *.example.org, any depth; default: every host
+//	    host: api.example.org        # or "*.example.org", any depth; default: every host
 //	    path: /orders                # decoded; /orders and all below it, not /orders2
 //	    exact: false                 # true: this path only
 //	    methods: [GET, POST, DELETE] # GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS

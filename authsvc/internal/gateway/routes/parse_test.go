@@ -43,6 +43,23 @@ r.yaml:16: rules[1].name: is taken by rules[0] on line 9`
 	}
 }
 
+// TestAPathIsNoPattern: those who know other gateways would write rules that match
+// nothing, or only what nobody asks for.
+func TestAPathIsNoPattern(t *testing.T) {
+	const up = "upstreams: {s: {urls: [\"http://h:1\"], health: {path: \"/a*b\"}}}\n"
+	const noPattern = "f:4: rules[0].path: must be a prefix of whole segments, not a pattern: /a is for itself and all below it; none of * ? # { } [ ] < > | ^, and no segment that begins with :"
+	for path, pattern := range map[string]bool{
+		"/a*": true, "/a/*": true, "/a/**": true, "/*": true, "/a{id}": true, "/a/{id}/b": true, "/a}": true, "/a/:id": true, "/:id/b": true,
+		"/a?x=1": true, "/a#b": true, "/a/[id]": true, "/a/<id>": true, "/a|b": true, "/^a": true, "/a/(.*)": true,
+		"/a:b": false, "/v1/things:undelete": false, "/a/$batch": false, "/a(b)": false, "/a+b": false, "/~a": false, "/@a": false, "/größe/a b": false,
+	} {
+		_, err := routes.Parse("f", []byte(up+"rules:\n  - name: n\n    path: \""+path+"\"\n    methods: [GET]\n    upstream: s\n"))
+		if got := err != nil && err.Error() == noPattern; got != pattern || got != (err != nil) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	const up = "upstreams: {s: {urls: [\"http://h:1\"]}}\n"
 	const good = up + "rules:\n  - name: n\n    path: /\n    methods: [GET]\n    upstream: s\n"

@@ -20,7 +20,7 @@ type Table struct {
 type Rule struct {
 	Name    string   `yaml:"name" validate:"required,max=64"`
 	Host    string   `yaml:"host" validate:"omitempty,host"`
-	Path    string   `yaml:"path" validate:"required,path"`
+	Path    string   `yaml:"path" validate:"required,prefix"`
 	Exact   bool     `yaml:"exact"`
 	Methods []string `yaml:"methods" validate:"required,min=1,unique,dive,oneof=GET HEAD POST PUT PATCH DELETE OPTIONS"`
 
