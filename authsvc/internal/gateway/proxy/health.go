@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,6 +12,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/authbus/authbus/verifier"
 )
 
 // state is what is known of a target's health.
@@ -88,7 +92,8 @@ func (b *pool) check(ctx context.Context, t *target) {
 		if ctx.Err() != nil {
 			return
 		}
-		if t.record(err, h.Healthy, h.Unhealthy) {
+		undecided := errors.Is(err, verifier.ErrUnavailable) // which is no fault of the target's
+		if !undecided && t.record(err, h.Healthy, h.Unhealthy) {
 			b.tell(t, err)
 		}
 		// Gateways that have started together do not go on checking together.
@@ -101,11 +106,7 @@ func (b *pool) probe(ctx context.Context, t *target) error {
 	ctx, cancel := context.WithTimeout(ctx, b.upstream.Health.Timeout)
 	defer cancel()
 	if b.upstream.Health.Path == "" {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.url.Host)
-		if err != nil {
-			return err
-		}
-		return conn.Close()
+		return b.connect(ctx, t)
 	}
 	at := url.URL{Scheme: t.url.Scheme, Host: t.url.Host, Path: b.upstream.Health.Path}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
@@ -124,4 +125,20 @@ func (b *pool) probe(ctx context.Context, t *target) error {
 	// A connection is used again only if its answer was read.
 	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, maxReplay))
 	return err
+}
+
+// connect connects to a target as a request would: one that cannot prove who it is
+// is no better than one that is away, and would go up and down otherwise.
+func (b *pool) connect(ctx context.Context, t *target) error {
+	var dialer interface {
+		DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	} = &net.Dialer{}
+	if t.url.Scheme == "https" {
+		dialer = &tls.Dialer{Config: b.handshake}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", t.url.Host)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }

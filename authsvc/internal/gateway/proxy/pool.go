@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type pool struct {
 	// requests carries requests, and upgrades those that become WebSockets, which
 	// HTTP/2 does not. They are the same but for h2c.
 	requests, upgrades transport
+	// handshake is how targets with https prove who they are to a check.
+	handshake *tls.Config
 
 	ctx      context.Context // of everything that goes through the pool
 	cancel   context.CancelCauseFunc
@@ -75,9 +78,13 @@ func (p *Proxy) newPool(u *routes.Upstream) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	handshake, err := p.handshake(u)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	b := &pool{
-		upstream: u, requests: requests, upgrades: upgrades, ctx: ctx, cancel: cancel, stop: func() {},
+		upstream: u, requests: requests, upgrades: upgrades, handshake: handshake, ctx: ctx, cancel: cancel, stop: func() {},
 		quiet: rate.Sometimes{Interval: time.Second}, log: p.config.Logger, metrics: p.metrics,
 	}
 	for _, text := range u.URLs {
@@ -120,6 +127,14 @@ func (p *Proxy) transports(u *routes.Upstream) (requests, upgrades transport, er
 	default:
 		return base, base, nil
 	}
+}
+
+// handshake returns how targets of the upstream that have https prove who they are.
+func (p *Proxy) handshake(u *routes.Upstream) (*tls.Config, error) {
+	if u.SPIFFE == "" {
+		return p.config.TLS, nil
+	}
+	return p.config.Identity.Client(u.SPIFFE)
 }
 
 // close ends the pool and waits for its checks. Nobody uses it any longer.

@@ -51,7 +51,7 @@
 //	    max_in_flight: 1024          # requests at once, over all urls
 //	    connect_timeout: 2s
 //	    health:                      # every url is checked all the time
-//	      path: /healthz             # good is any 2xx; default: connecting is enough
+//	      path: /healthz             # good is any 2xx; default: connecting is enough, over TLS to whom urls or spiffe name
 //	      interval: 2s
 //	      timeout: 1s
 //	      healthy: 1                 # checks in a row until it gets requests again

@@ -77,7 +77,7 @@ type Upstream struct {
 
 // Health says how each URL of an upstream is checked.
 type Health struct {
-	Path      string        `yaml:"path" validate:"omitempty,path"` // "": connecting is enough
+	Path      string        `yaml:"path" validate:"omitempty,path"` // "": connecting is enough, with TLS where the URL is https
 	Interval  time.Duration `yaml:"interval" validate:"min=10ms,max=1h"`
 	Timeout   time.Duration `yaml:"timeout" validate:"min=1ms,max=1m"`
 	Healthy   int           `yaml:"healthy" validate:"min=1,max=100"`
