@@ -66,12 +66,11 @@
 // # Upstreams
 //
 // A request goes to the healthy URL with the fewest under way. A URL is healthy
-// until a check fails or a connection to it does. A check that only connects also
-// has the URL prove who it is, where it is https; while that cannot be decided, it
-// decides nothing. A request is tried again, as
-// often as the rule says, if it was never sent, or if its method is idempotent and
-// nothing of an answer has come; only bodies up to 64 KiB of known length are kept
-// for that.
+// until a check fails or a connection to it does. A check that only connects has an
+// https URL prove who it is, too; while that cannot be decided, it decides nothing.
+// A request is tried again, as often as the rule says, if it was never sent, or if
+// its method is idempotent and nothing of an answer has come; only bodies up to
+// 64 KiB of known length are kept for that.
 //
 // # Concurrency
 //

@@ -31,7 +31,7 @@ type Proxy struct {
 
 	ctx    context.Context // of all pools
 	cancel context.CancelCauseFunc
-	under  sync.WaitGroup // exchanges under way; added to under mu
+	under  sync.WaitGroup // exchanges and changes of the table under way; added to under mu
 
 	mu     sync.Mutex
 	closed bool                       // guarded by mu
@@ -88,12 +88,28 @@ func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }
 // Use gets ready for the upstreams of the table and lets go of those that it does
 // not name; those that it names unchanged stay as they are, with their connections
 // and what is known of their health. It fails, and changes nothing, if the gateway
-// cannot connect to one of them.
+// cannot connect to one of them. It returns when nobody checks what has left the
+// table any longer; requests do not wait for that.
 func (p *Proxy) Use(table *routes.Table) error {
+	unused, err := p.exchangeTable(table)
+	if err != nil {
+		return err
+	}
+	defer p.under.Done()
+	for _, b := range unused {
+		b.close()
+	}
+	return nil
+}
+
+// exchangeTable puts the table's pools in place and returns those that nobody uses
+// any longer, to be closed without mu: that waits for their checks. Close waits for
+// under, which the caller must leave then.
+func (p *Proxy) exchangeTable(table *routes.Table) (unused []*pool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return errors.New("the proxy is closed")
+		return nil, errors.New("the proxy is closed")
 	}
 	pools, quick := make(map[string]*pool), make(map[*routes.Upstream]*pool)
 	var added []*pool
@@ -101,12 +117,11 @@ func (p *Proxy) Use(table *routes.Table) error {
 		id := identity(u)
 		b := p.pools[id]
 		if b == nil {
-			var err error
 			if b, err = p.newPool(u); err != nil {
 				for _, b := range added {
-					b.close()
+					b.close() // which has no checks yet
 				}
-				return err
+				return nil, err
 			}
 			added = append(added, b)
 		}
@@ -115,27 +130,28 @@ func (p *Proxy) Use(table *routes.Table) error {
 	left := p.pools
 	p.pools, p.quick = pools, quick
 	for id, b := range left {
-		if pools[id] == nil {
-			p.retire(b)
+		if pools[id] == nil && p.retire(b) {
+			unused = append(unused, b)
 		}
 	}
 	for _, b := range added {
 		b.users++ // the table
 		b.startChecks()
 	}
-	return nil
+	p.under.Add(1)
+	return unused, nil
 }
 
-// retire takes a pool out of the table. The requests that use it may finish within
-// the time to drain. The caller holds mu.
-func (p *Proxy) retire(b *pool) {
+// retire takes a pool out of the table, and reports whether nobody uses it. The
+// requests that do may finish within the time to drain. The caller holds mu.
+func (p *Proxy) retire(b *pool) (unused bool) {
 	b.stop()
 	b.hide()
 	if b.users--; b.users == 0 {
-		b.close()
-		return
+		return true
 	}
 	b.drain = time.AfterFunc(p.config.Drain, func() { b.cancel(errDrained) })
+	return false
 }
 
 // acquire returns the pool of an upstream for an exchange, which must release it.
@@ -167,14 +183,21 @@ func (p *Proxy) acquire(u *routes.Upstream) (*pool, error) {
 func (p *Proxy) release(b *pool) {
 	defer p.under.Done()
 	p.metrics.inFlight.WithLabelValues(b.upstream.Name).Dec()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if b.users--; b.users == 0 {
-		if b.drain != nil {
-			b.drain.Stop()
-		}
+	if p.leave(b) {
 		b.close()
 	}
+}
+
+// leave reports whether the exchange was the last one of a pool that has left the
+// table, so that nobody can find it any more.
+func (p *Proxy) leave(b *pool) (last bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b.users--
+	if b.users == 0 && b.drain != nil {
+		b.drain.Stop()
+	}
+	return b.users == 0
 }
 
 // Close ends what is under way, streams and WebSockets too, and waits for it.
@@ -182,14 +205,15 @@ func (p *Proxy) release(b *pool) {
 func (p *Proxy) Close() error {
 	p.mu.Lock()
 	p.closed = true
+	left := p.pools
 	p.mu.Unlock()
 	p.cancel(errClosed)
 	p.under.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, b := range p.pools {
+	for _, b := range left {
 		b.close()
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.pools, p.quick = nil, nil
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/authbus/authbus/authsvc/internal/gateway/proxy"
 	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
@@ -135,6 +136,46 @@ func TestWhatGoesOnIsDrained(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(in); err == nil || string(rest) != "\n" {
 		t.Errorf("drained with %q, %v", rest, err)
+	}
+}
+
+// stuck is a log that takes no warning until it is released.
+type stuck struct{ warned, released chan struct{} }
+
+func (s *stuck) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "level=WARN") {
+		close(s.warned)
+		<-s.released
+	}
+	return len(line), nil
+}
+
+// TestRequestsDoNotWaitForChecks of a table that has gone: one of them takes its
+// time, and only Use and Close wait for it.
+func TestRequestsDoNotWaitForChecks(t *testing.T) {
+	next := everything(t, "", rawService(t, ok).url)
+	log := &stuck{make(chan struct{}), make(chan struct{})}
+	registry := prometheus.NewRegistry()
+	g := start(t, proxy.Config{Logger: slog.New(slog.NewTextHandler(log, nil)), Registry: registry}, everything(t, "", nobody(t)))
+	<-log.warned // by the check
+	var use sync.WaitGroup
+	use.Go(func() { g.use(t, next) })
+	defer use.Wait()
+	defer close(log.released)
+	eventually(t, "the next table", func() bool { return strings.HasSuffix(sample(t, registry), "upstream_healthy{s,*}=1") })
+	answer := make(chan int, 1)
+	go func() {
+		w := httptest.NewRecorder()
+		g.proxy.Serve(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody), next.Rules()[0], &proxy.Identity{Bearer: jwt})
+		answer <- w.Code
+	}()
+	select {
+	case status := <-answer:
+		if status != http.StatusOK {
+			t.Errorf("got %d", status)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a request waits for a check")
 	}
 }
 
