@@ -120,6 +120,8 @@ func TestTheContract(t *testing.T) {
 		{"refresh from another site", "/refresh", "", []string{"Cookie", cookie, "Origin", foreign}, http.StatusForbidden},
 		{"refresh of nothing", "/refresh", "", nil, http.StatusUnauthorized},
 		{"refresh with two credentials", "/refresh", "", []string{"Authorization", bearer, "Cookie", cookie}, http.StatusBadRequest},
+		{"refresh with a token in the query", "/refresh?access_token=x", "", nil, http.StatusBadRequest},
+		{"logout with a token in the query", "/logout?access_token=x", "", []string{"Authorization", bearer}, http.StatusBadRequest},
 		{"logout", "/logout", "", []string{"Authorization", bearer}, http.StatusOK},
 		{"logout once more", "/logout", "", []string{"Authorization", bearer}, http.StatusUnauthorized},
 		{"logout of a cookie", "/logout", "", []string{"Cookie", cookie}, http.StatusOK},
@@ -129,7 +131,8 @@ func TestTheContract(t *testing.T) {
 			if r.StatusCode != call.want {
 				t.Errorf("got %s %s", r.Status, r.body)
 			}
-			if err := c.check(call.path, r); err != nil {
+			path, _, _ := strings.Cut(call.path, "?")
+			if err := c.check(path, r); err != nil {
 				t.Errorf("not as documented: %s %s\n%v", r.Status, r.body, err)
 			}
 		})

@@ -16,8 +16,8 @@ type credential struct {
 	cookie bool // it came as the cookie, which browsers send by themselves
 }
 
-// credentialOf returns the one credential of a request. Every error is a
-// *verifier.Error.
+// credentialOf returns the one credential of a request. Every error is
+// errTokenInQuery or a *verifier.Error; see denyCredential.
 func credentialOf(r *http.Request) (credential, error) {
 	bearer, err := bearerOf(r)
 	if err != nil {
@@ -30,8 +30,7 @@ func credentialOf(r *http.Request) (credential, error) {
 	}
 	switch {
 	case proxy.HasToken(r.URL.RawQuery):
-		// RFC 6750 §2.3 allows it, and it ends up in logs.
-		return credential{}, ambiguous("a token in the query")
+		return credential{}, errTokenInQuery
 	case shown > 1:
 		return credential{}, ambiguous("more than one credential")
 	case shown == 0:
@@ -63,6 +62,19 @@ func bearerOf(r *http.Request) (string, error) {
 		return "", &verifier.Error{Err: verifier.ErrInvalid, Reason: "malformed", Detail: "not a bearer token"}
 	}
 	return strings.TrimLeft(text, " "), nil
+}
+
+// errTokenInQuery refuses what RFC 6750 §2.3 allows: it ends up in logs.
+var errTokenInQuery = errors.New("tokens in the query are not accepted")
+
+// denyCredential answers a request with an error of credentialOf.
+func denyCredential(w http.ResponseWriter, err error) {
+	if !errors.Is(err, errTokenInQuery) {
+		verifier.Deny(w, err)
+		return
+	}
+	w.Header().Set("WWW-Authenticate", `Bearer error="invalid_request", error_description="`+errTokenInQuery.Error()+`"`)
+	(&proxy.Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: errTokenInQuery.Error()}).Write(w)
 }
 
 func ambiguous(detail string) error {

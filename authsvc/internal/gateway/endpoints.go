@@ -191,7 +191,7 @@ func (g *Gateway) as(jwt string) *client.Client {
 func (g *Gateway) present(w http.ResponseWriter, r *http.Request) (credential, *passenger, bool) {
 	c, err := credentialOf(r)
 	if err != nil {
-		verifier.Deny(w, err)
+		denyCredential(w, err)
 		return c, nil, false
 	}
 	if c.cookie && sameOrigin(r) != nil {

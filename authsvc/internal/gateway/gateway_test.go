@@ -280,6 +280,39 @@ func TestWhoMayDoWhat(t *testing.T) {
 	}
 }
 
+// TestATokenInTheQueryIsNoSecondCredential, and whoever sends one is told what is wrong.
+func TestATokenInTheQueryIsNoSecondCredential(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	token := w.login(t).AccessToken
+	const detail = "tokens in the query are not accepted"
+	for _, tc := range []struct {
+		method, path string
+		headers      []string
+		status       int
+		want         string
+	}{
+		{http.MethodGet, "/orders?access_token=" + token, nil, 400, detail},
+		{http.MethodGet, "/orders?access_token=" + token, []string{"Authorization", "Bearer " + token}, 400, detail},
+		{http.MethodGet, "/orders?a=1&access_token", nil, 400, detail},
+		{http.MethodPost, "/refresh?access_token=" + token, nil, 400, detail},
+		{http.MethodPost, "/logout?access_token=" + token, nil, 400, detail},
+		{http.MethodGet, "/orders", []string{"Authorization", "Bearer " + token, "Cookie", "__Host-session=" + token}, 400, "more than one credential"},
+	} {
+		r := do(t, tc.method, w.URL()+tc.path, "", tc.headers...)
+		var problem struct{ Code, Title, Detail string }
+		if err := json.Unmarshal([]byte(r.body), &problem); err != nil || r.StatusCode != tc.status || problem.Code != "invalid_request" ||
+			problem.Title != tc.want && problem.Detail != tc.want {
+			t.Errorf("%s %.30s: %s %s (%v)", tc.method, tc.path, r.Status, r.body, err)
+		}
+		if challenge := r.Header.Get("WWW-Authenticate"); challenge != `Bearer error="invalid_request", error_description="`+tc.want+`"` {
+			t.Errorf("%s %.30s: challenged with %s", tc.method, tc.path, challenge)
+		}
+	}
+	if r := do(t, http.MethodGet, w.URL()+"/orders", "", "Authorization", "Bearer "+token); r.StatusCode != http.StatusOK {
+		t.Errorf("the session has ended: %s", r.Status)
+	}
+}
+
 func TestLoginAnswersAsTheAuthServiceDoes(t *testing.T) {
 	w := start(t, authsvctest.Config{})
 	for body, want := range map[string]struct {

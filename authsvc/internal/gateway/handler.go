@@ -45,7 +45,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) carry(w http.ResponseWriter, r *http.Request, rule *routes.Rule) {
 	c, err := credentialOf(r)
 	if err != nil {
-		verifier.Deny(w, err)
+		denyCredential(w, err)
 		return
 	}
 	if c.cookie && sameOrigin(r) != nil {
