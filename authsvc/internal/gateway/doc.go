@@ -17,10 +17,13 @@
 //
 // and whatever the table of rules names (package routes). A request carries one
 // credential: the token in Authorization, as Bearer, or the cookie. Two of them
-// are refused, and so is a token in the query. The cookie is
-// __Host-session: Secure, HttpOnly, SameSite=Lax. With it, requests that change
-// something and WebSockets must come from the gateway's own origin
-// ([http.CrossOriginProtection]).
+// are refused, and so is a token in the query. The cookie is __Host-session: Secure,
+// HttpOnly, SameSite=Lax. With it, requests that change something and WebSockets
+// must come from the gateway's own origin ([http.CrossOriginProtection]).
+//
+// No service gets to see the token. A request that has one elsewhere in its path,
+// query or header is refused (400 token_misplaced), on public paths too. Bodies are
+// not looked at: a client that writes its token into one gives it away.
 //
 // JWT and refresh token never leave the gateway and the services behind it. The
 // gateway refreshes by itself when three quarters of the JWT's life are over, once

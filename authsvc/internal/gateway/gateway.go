@@ -82,7 +82,7 @@ func (g *Gateway) checkRoutes(context.Context) error {
 // openRoutes begins to connect to services, which can be judged from now on.
 func (g *Gateway) openRoutes(context.Context) (err error) {
 	g.proxy, err = proxy.New(proxy.Config{
-		Identity: g.config.Identity, Cookie: cookieName, TrustedProxies: g.config.TrustedProxies,
+		Identity: g.config.Identity, Cookie: cookieName, HoldsSecret: vault.HoldsToken, TrustedProxies: g.config.TrustedProxies,
 		Logger: g.config.Log, Registry: g.registry,
 	})
 	if err != nil {

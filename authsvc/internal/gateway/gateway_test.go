@@ -313,6 +313,67 @@ func TestATokenInTheQueryIsNoSecondCredential(t *testing.T) {
 	}
 }
 
+// TestATokenInAnotherPlaceGoesNowhere: a service that logs its requests would have it.
+func TestATokenInAnotherPlaceGoesNowhere(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	token := w.login(t).AccessToken
+	encoded := ""
+	for i := range len(token) {
+		encoded += fmt.Sprintf("%%%02x", token[i])
+	}
+	const refused, passes = http.StatusBadRequest, http.StatusOK
+	for _, tc := range []struct {
+		name, query string
+		headers     []string
+		want        int
+	}{
+		{"nowhere", "", nil, passes},
+		{"a header", "", []string{"X-Api-Key", token}, refused},
+		{"in the middle of a header", "", []string{"X-Debug", "token=" + token + "; more"}, refused},
+		{"the second header of the name", "", []string{"X-Api-Key", "a", "X-Api-Key", token}, refused},
+		{"a header, encoded", "", []string{"X-Api-Key", encoded}, refused},
+		{"behind what looks encoded", "", []string{"X-Api-Key", "%a" + token}, refused},
+		{"with more behind it", "", []string{"X-Api-Key", token + "AAAA"}, refused},
+		{"a header for WebSockets", "", []string{"Sec-WebSocket-Protocol", "bearer, " + token}, refused},
+		{"somebody else's", "", []string{"X-Api-Key", "agw_" + strings.Repeat("A", 43)}, refused},
+		{"a header that goes no further", "", []string{"X-Auth-Token", token}, passes},
+		{"a cookie", "", []string{"Cookie", "a=b; session=" + token}, refused},
+		{"a cookie, quoted", "", []string{"Cookie", `session="` + token + `"`}, refused},
+		{"a page before", "", []string{"Referer", "https://shop.example/?t=" + token}, refused},
+		{"a page before, as it goes no further", "", []string{"Referer", "https://shop.example/?access_token=" + token}, passes},
+		{"a parameter", "?token=" + token, nil, refused},
+		{"a parameter without a name", "?" + token, nil, refused},
+		{"the name of a parameter", "?a&" + token + "=1", nil, refused},
+		{"a parameter, encoded", "?token=" + encoded, nil, refused},
+		{"a parameter, encoded in part", "?token=%61gw_" + token[4:], nil, refused},
+		{"a parameter behind a broken escape", "?share=100%&%zz&token=%61gw%5F" + token[4:], nil, refused},
+		{"a path", "/" + token, nil, refused},
+		{"a path, encoded", "/a/" + encoded + "/b", nil, refused},
+		{"too short for one", "?token=" + token[:len(token)-1], nil, passes},
+		{"in another case", "?token=" + strings.ToUpper(token), nil, passes},
+	} {
+		for _, path := range []string{"/orders", "/shop"} { // the second one is public
+			before := w.asked()
+			headers := tc.headers
+			if path == "/orders" {
+				headers = append([]string{"Authorization", "Bearer " + token}, headers...)
+			}
+			r := do(t, http.MethodGet, w.URL()+path+tc.query, "", headers...)
+			if r.StatusCode != tc.want || tc.want == refused && !strings.Contains(r.body, `"code":"token_misplaced"`) || strings.Contains(r.body, token) {
+				t.Errorf("%s, %s: %s %s", tc.name, path, r.Status, r.body)
+			}
+			if asked := w.asked() != before; asked != (tc.want == passes) {
+				t.Errorf("%s, %s: the service was asked: %v", tc.name, path, asked)
+			}
+			if tc.want == passes {
+				if sent := fmt.Sprint(w.last(t).Header, w.last(t).RequestURI); strings.Contains(sent, token) {
+					t.Errorf("%s, %s: it went on: %s", tc.name, path, sent)
+				}
+			}
+		}
+	}
+}
+
 func TestLoginAnswersAsTheAuthServiceDoes(t *testing.T) {
 	w := start(t, authsvctest.Config{})
 	for body, want := range map[string]struct {

@@ -25,6 +25,10 @@ type Config struct {
 	// Cookie is the name of the gateway's own cookie, which no service sees or
 	// sets; default "__Host-session".
 	Cookie string
+	// HoldsSecret reports whether a text has a secret of the client's in it. A request
+	// that would take one to a service, elsewhere than in its body, is refused, because
+	// services log what they are sent; default: nothing is a secret.
+	HoldsSecret func(text string) bool
 	// TrustedProxies are the networks whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed; default none.
 	TrustedProxies []netip.Prefix

@@ -22,6 +22,9 @@
 //     Connection names; and the same in trailers.
 //   - The gateway's cookie is taken out of Cookie, and access_token out of the
 //     query and of Referer; the rest of the query stays as it is, to the byte.
+//   - A request with the client's secret anywhere else in path, query or header, as
+//     it is or encoded once, is refused; a trailer with it is left out. Bodies are
+//     not looked at.
 //   - Upgrade passes only to become a WebSocket, where the rule allows it.
 //
 // # What a client sees
@@ -38,6 +41,7 @@
 // never tells where a service is, with one of these codes:
 //
 //	400 bad_body               the request's body is broken
+//	400 token_misplaced        a secret of the client's (Config.HoldsSecret) would go on
 //	403 websocket_not_allowed  the rule has no WebSockets
 //	408 body_timeout           the request's body has not come within limits.time
 //	413 body_too_large         limits.body

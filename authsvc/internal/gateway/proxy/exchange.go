@@ -53,7 +53,7 @@ func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{})
 func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, rule *routes.Rule, u *pool) *exchange {
 	x := &exchange{
 		proxy: p, rule: rule, pool: u, websocket: isWebSocket(r), early: r.ProtoAtLeast(1, 1),
-		body: newBody(w, r, rule.Limits), control: http.NewResponseController(w),
+		body: p.newBody(w, r, rule.Limits), control: http.NewResponseController(w),
 	}
 	x.answer = &answer{ResponseWriter: w, exchange: x}
 	ctx, cancel := context.WithCancelCause(r.Context())
@@ -122,10 +122,11 @@ func (x *exchange) taken(within time.Duration) {
 	_ = x.control.SetWriteDeadline(time.Now().Add(within))
 }
 
-// request returns the client's request as far as it may go on.
-func (x *exchange) request(r *http.Request) *http.Request {
+// request returns the client's request as far as it may go on. header is what of its
+// own does.
+func (x *exchange) request(r *http.Request, header http.Header) *http.Request {
 	in := r.WithContext(x.ctx)
-	in.Header = x.proxy.requestHeader(r.Header)
+	in.Header = header
 	in.Trailer = nil
 	if x.body.kept != nil {
 		in.Header.Del("Expect") // it need not wait for the body

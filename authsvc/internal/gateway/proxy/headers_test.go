@@ -208,6 +208,26 @@ func TestTrailersPassButForCredentials(t *testing.T) {
 	}
 }
 
+// TestSecretsStayHere wherever a client puts them but in a body.
+func TestSecretsStayHere(t *testing.T) {
+	s := rawService(t, ok)
+	holds := func(text string) bool { return strings.Contains(text, "hidden") }
+	g := start(t, proxy.Config{HoldsSecret: holds}, everything(t, "", s.url))
+	for _, request := range []string{
+		"GET /hidden HTTP/1.1\r\nHost: h\r\n", "GET /?%68idden HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.1\r\nHost: hidden\r\n",
+		"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\nX: hidden\r\n", "GET / HTTP/1.1\r\nHost: h\r\nCookie: a=hidden\r\n",
+	} {
+		if got := g.send(t, request+"\r\n"); got.status != http.StatusBadRequest || got.problem(t).Code != "token_misplaced" || len(s.seen) != 0 {
+			t.Errorf("%q: got %+v, and the service saw %d requests", request, got, len(s.seen))
+		}
+	}
+	// A trailer comes when the service has the rest.
+	g.send(t, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n6\r\nhidden\r\n0\r\nX-End: hidden\r\n\r\n")
+	if seen := <-s.seen; !strings.HasSuffix(seen, "\r\n\r\n6\r\nhidden\r\n0\r\n\r\n") {
+		t.Errorf("the service saw\n%s", seen)
+	}
+}
+
 func TestForwardingThroughTrustedProxies(t *testing.T) {
 	trusted := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
 	for _, c := range []struct {

@@ -72,6 +72,10 @@ func badBody() *Problem {
 	return &Problem{http.StatusBadRequest, "bad_body", "the request's body cannot be read", 0}
 }
 
+func misplaced() *Problem {
+	return &Problem{http.StatusBadRequest, "token_misplaced", "the opaque token belongs in Authorization, or in the gateway's own cookie, and nowhere else", 0}
+}
+
 func bodyTimeout() *Problem {
 	return &Problem{http.StatusRequestTimeout, "body_timeout", "the request's body did not come in time", 0}
 }

@@ -54,6 +54,8 @@ type body struct {
 	// it a service may see.
 	from *http.Request
 	to   http.Header
+	// secret reports whether values of a trailer must not go on.
+	secret func(values []string) bool
 
 	begun, waiting, complete, tooLarge, slow, broken, over atomic.Bool
 }
@@ -61,8 +63,8 @@ type body struct {
 // newBody limits the body of a request, in bytes and in time. A client that stops
 // in the middle would hold everything up otherwise: reading from it does not end
 // with a context.
-func newBody(w http.ResponseWriter, r *http.Request, limits routes.Limits) *body {
-	b := &body{length: r.ContentLength, from: r, control: http.NewResponseController(w)}
+func (p *Proxy) newBody(w http.ResponseWriter, r *http.Request, limits routes.Limits) *body {
+	b := &body{length: r.ContentLength, from: r, secret: p.anySecret, control: http.NewResponseController(w)}
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return b
 	}
@@ -146,7 +148,9 @@ func (b *body) Read(into []byte) (int, error) {
 		b.complete.Store(true)
 		b.unlimit()
 		for name := range b.to {
-			b.to[name] = b.from.Trailer[name]
+			if values := b.from.Trailer[name]; !b.secret(values) {
+				b.to[name] = values
+			}
 		}
 	case errors.As(err, &tooLarge):
 		b.tooLarge.Store(true)

@@ -15,14 +15,18 @@ import (
 // It panics with http.ErrAbortHandler, for the server, where an answer must be cut off.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *routes.Rule, id *Identity) {
 	began := time.Now()
-	from := p.forwardingOf(r)
-	if refused := p.admit(r, rule, id, from); refused != nil {
+	from, header := p.forwardingOf(r), p.requestHeader(r.Header)
+	refused := p.admit(r, rule, id, from)
+	if refused == nil && p.takesSecretOn(r, header) {
+		refused = misplaced()
+	}
+	if refused != nil {
 		p.refuse(w, rule, refused, began)
 		return
 	}
 	b, err := p.acquire(rule.Upstream)
 	if err != nil {
-		refused := internal()
+		refused = internal()
 		if errors.Is(err, errClosed) {
 			refused = shuttingDown()
 		} else {
@@ -57,7 +61,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *routes.Rule,
 		// that cannot, such as of HTTP/2, need not.
 		_ = x.control.EnableFullDuplex()
 	}
-	way.ServeHTTP(x.answer, x.request(r))
+	way.ServeHTTP(x.answer, x.request(r, header))
 }
 
 // admit judges a request before anything is done for it.

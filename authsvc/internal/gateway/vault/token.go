@@ -47,6 +47,22 @@ func ParseToken(text string) (Token, error) {
 	return Token{random: [tokenBytes]byte(random)}, nil
 }
 
+// HoldsToken reports whether the text of a token is somewhere in a text.
+func HoldsToken(text string) bool {
+	for {
+		_, behind, found := strings.Cut(text, tokenPrefix)
+		if !found {
+			return false
+		}
+		if length := base64.RawURLEncoding.EncodedLen(tokenBytes); len(behind) >= length {
+			if _, err := ParseToken(tokenPrefix + behind[:length]); err == nil {
+				return true
+			}
+		}
+		text = behind
+	}
+}
+
 // Reveal returns the text that the client presents.
 func (t Token) Reveal() string {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(t.random[:])

@@ -188,3 +188,16 @@ func FuzzParseToken(f *testing.F) {
 		}
 	})
 }
+
+func TestTokensAreFoundInTexts(t *testing.T) {
+	token := vault.NewToken().Reveal()
+	for text, want := range map[string]bool{
+		"": false, "agw_": false, "agw_agw_": false, token[1:]: false, token[:len(token)-1]: false, "AGW" + token[3:]: false,
+		token[:len(token)-1] + " ": false, "agw_" + token[:20]: false,
+		token: true, "agw_" + token: true, "agw_" + token[:20] + token: true, "a=" + token + "; b": true, token + token: true, token + "x": true,
+	} {
+		if got := vault.HoldsToken(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
