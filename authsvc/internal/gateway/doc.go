@@ -50,6 +50,10 @@
 // A revocation of a single JWT ends the opaque token if the gateway is shown the
 // token while that JWT is in use; a later one belongs to the session.
 //
+// An upstream at the gateway's own address is a mistake in the rules. Where that
+// cannot be seen, because of names or what lies between, a request that comes back
+// is refused (508 loop_detected).
+//
 // # Who the gateway talks to
 //
 // With [Config.Identity] every hop is mutual TLS: the auth service must prove to be

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -103,7 +104,13 @@ func (g *Gateway) openRoutes(context.Context) (err error) {
 // check refuses tables that the gateway cannot serve.
 func (g *Gateway) check(table *routes.Table) error {
 	var wrong []error
+	local := localAddresses()
 	for _, u := range table.Upstreams() {
+		for i, text := range u.URLs {
+			if at, err := url.Parse(text); err == nil && reaches(at.Host, g.config.Listen, local) {
+				wrong = append(wrong, u.Mistake(fmt.Sprintf("urls[%d]", i), "is the gateway's own address"))
+			}
+		}
 		if u.SPIFFE != "" && g.config.Identity == nil {
 			wrong = append(wrong, u.Mistake("spiffe", "the gateway has no certificate to connect with"))
 		}

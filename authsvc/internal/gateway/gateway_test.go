@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -374,6 +378,39 @@ func TestATokenInAnotherPlaceGoesNowhere(t *testing.T) {
 	}
 }
 
+// TestARequestThatComesBackIsNotCarriedAgain where an upstream leads to the gateways
+// and its address does not tell.
+func TestARequestThatComesBackIsNotCarriedAgain(t *testing.T) {
+	w := start(t, authsvctest.Config{})
+	bearer := "Bearer " + w.login(t).AccessToken
+	for path, replicas := range map[string]int{"/orders": 1, "/shop": 3} { // the second one is public
+		var passed atomic.Int64
+		gateways := make([]*gateway.Gateway, replicas)
+		front := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			to, err := url.Parse(gateways[int(passed.Add(1))%replicas].URL())
+			if err != nil {
+				t.Error(err)
+			}
+			r.SetURL(to)
+		}})
+		t.Cleanup(front.Close)
+		w.config.Routes = filepath.Join(t.TempDir(), "routes.yaml")
+		if err := os.WriteFile(w.config.Routes, []byte(strings.ReplaceAll(table, "URL", front.URL)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for i := range gateways {
+			gateways[i] = w.replica(t)
+		}
+		r := do(t, http.MethodGet, gateways[0].URL()+path, "", "Authorization", bearer)
+		if r.StatusCode != http.StatusLoopDetected || !strings.Contains(r.body, `"code":"loop_detected"`) {
+			t.Errorf("%s: %s %s", path, r.Status, r.body)
+		}
+		if n := passed.Load(); n != int64(replicas) {
+			t.Errorf("%s: carried %d times by %d gateways", path, n, replicas)
+		}
+	}
+}
+
 func TestLoginAnswersAsTheAuthServiceDoes(t *testing.T) {
 	w := start(t, authsvctest.Config{})
 	for body, want := range map[string]struct {
@@ -438,6 +475,9 @@ func TestBadConfigurationIsRefused(t *testing.T) {
 		"Replicas: ":        func(c *gateway.Config) { c.Replicas = 9 },
 		"no such file":      func(c *gateway.Config) { c.Routes = "/nowhere/routes.yaml" },
 		"is the gateway's":  func(c *gateway.Config) { c.Routes = routesFile(t, "/login") },
+		"upstreams[s].urls[0]: is the gateway's own address": func(c *gateway.Config) {
+			c.Listen, c.Routes = ":1", routesFile(t, "/x") // where its upstream is
+		},
 	} {
 		c := w.config
 		c.NATS = w.auth.Connect(t)

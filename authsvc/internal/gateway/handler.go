@@ -34,6 +34,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rule == nil:
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		(&proxy.Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed"}).Write(w)
+	case g.proxy.HasCarried(r):
+		g.quiet.Do(func() {
+			g.config.Log.Warn("an upstream leads back to the gateway", "rule", rule.Name)
+		})
+		proxy.LoopDetected().Write(w)
 	case rule.Public:
 		g.proxy.Serve(w, r, rule, nil)
 	default:

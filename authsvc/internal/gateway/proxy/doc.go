@@ -15,6 +15,10 @@
 //   - X-Forwarded-For holds the client's address and those of trusted proxies,
 //     X-Forwarded-Host the client's Host, X-Forwarded-Proto http or https. Host is
 //     the service's own.
+//   - Via holds the gateways that the request has come through, each by a name that
+//     its process drew (RFC 9110 §7.6.3), so that one that comes back is known
+//     ([Proxy.HasCarried]). Some servers compress nothing for requests with it unless
+//     told to (nginx: gzip_proxied).
 //   - Left out is whatever a client could say in the gateway's place: the names
 //     that services believe about the user, the address, the path or the method
 //     (isStripped lists them), in any case; every name with anything but letters,

@@ -19,6 +19,7 @@ type exchange struct {
 	pool      *pool
 	bearer    string
 	from      forwarding
+	via       string
 	websocket bool
 	body      *body
 	answer    *answer
@@ -149,6 +150,7 @@ func (*Proxy) rewrite(pr *httputil.ProxyRequest) {
 	if x.from.chain != "" {
 		h.Set("X-Forwarded-For", x.from.chain)
 	}
+	h.Set("Via", x.via)
 	h.Set("X-Forwarded-Host", pr.In.Host)
 	h.Set("X-Forwarded-Proto", x.from.proto)
 	pr.Out.Host = "" // the URL's

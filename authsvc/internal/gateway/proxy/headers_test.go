@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -225,6 +226,38 @@ func TestSecretsStayHere(t *testing.T) {
 	g.send(t, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n6\r\nhidden\r\n0\r\nX-End: hidden\r\n\r\n")
 	if seen := <-s.seen; !strings.HasSuffix(seen, "\r\n\r\n6\r\nhidden\r\n0\r\n\r\n") {
 		t.Errorf("the service saw\n%s", seen)
+	}
+}
+
+// TestViaIsTheWayThroughGateways, and nothing else that a client says.
+func TestViaIsTheWayThroughGateways(t *testing.T) {
+	s := rawService(t, ok)
+	via := func(g *gateway, lines string) string {
+		g.send(t, "GET / HTTP/1.1\r\nHost: h\r\n"+lines+"\r\n")
+		var found []string
+		for line := range strings.SplitSeq(<-s.seen, "\r\n") {
+			if value, is := strings.CutPrefix(line, "Via: "); is {
+				found = append(found, value)
+			}
+		}
+		return strings.Join(found, "|")
+	}
+	one, two := start(t, proxy.Config{}, everything(t, "", s.url)), start(t, proxy.Config{}, everything(t, "", s.url))
+	first := via(one, "")
+	if !regexp.MustCompile(`^1\.1 authsvc-gateway-[a-z2-7]{26}$`).MatchString(first) {
+		t.Fatalf("got %q", first)
+	}
+	own := via(two, "")
+	for lines, want := range map[string]string{
+		"Via: 1.1 evil\r\n": own,
+		"Via: 1.0 evil, " + first + " (evil), 2.0 x\r\n":                            own,
+		"Via: " + first + "\r\n":                                                    first + ", " + own,
+		"Connection: Via\r\nVia: " + first + "\r\n":                                 first + ", " + own,
+		"Via: 1.1 evil," + first + "\r\nVia: 1.1 authsvc-gateway-\r\nvia: evil\r\n": first + ", " + own,
+	} {
+		if got := via(two, lines); got != want {
+			t.Errorf("%q: got %q, want %q", lines, got, want)
+		}
 	}
 }
 

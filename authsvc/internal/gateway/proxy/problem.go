@@ -84,6 +84,11 @@ func noWebSocket() *Problem {
 	return &Problem{http.StatusForbidden, "websocket_not_allowed", "there is no WebSocket here", 0}
 }
 
+// LoopDetected refuses a request of which [Proxy.HasCarried] is true.
+func LoopDetected() *Problem {
+	return &Problem{http.StatusLoopDetected, "loop_detected", "the request has come through this gateway before", 0}
+}
+
 func upstreamTimeout() *Problem {
 	return &Problem{http.StatusGatewayTimeout, "upstream_timeout", "the service did not answer in time", 0}
 }

@@ -23,11 +23,13 @@ type Identity struct {
 
 // Proxy carries requests to upstreams.
 type Proxy struct {
-	config  Config
-	metrics *metrics
-	reverse *httputil.ReverseProxy
-	stream  *httputil.ReverseProxy // the same, where nothing may wait for more to come
-	limiter *Limiter
+	config Config
+	// pseudonym is its name in Via.
+	pseudonym string
+	metrics   *metrics
+	reverse   *httputil.ReverseProxy
+	stream    *httputil.ReverseProxy // the same, where nothing may wait for more to come
+	limiter   *Limiter
 
 	ctx    context.Context // of all pools
 	cancel context.CancelCauseFunc
@@ -49,7 +51,7 @@ func New(config Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{config: config, metrics: m, limiter: NewLimiter(config.MaxClients)}
+	p := &Proxy{config: config, pseudonym: newPseudonym(), metrics: m, limiter: NewLimiter(config.MaxClients)}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: p.rewrite, Transport: p, BufferPool: &buffers{},

@@ -44,7 +44,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *routes.Rule,
 	x := p.newExchange(w, r, rule, b)
 	defer func() { p.metrics.observe(rule.Name, x.answer.status, x.websocket || rule.Stream, time.Since(began)) }()
 	defer x.end()
-	x.from = from
+	x.from, x.via = from, p.via(r)
 	if !rule.Public {
 		x.bearer = id.Bearer
 	}

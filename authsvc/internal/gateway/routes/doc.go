@@ -43,7 +43,7 @@
 //	upstreams:
 //	  orders:                        # the name: lower-case letters, digits, - and _
 //	    audience: orders             # whom the JWT is for; default: the name
-//	    urls:                        # one or more, each scheme://host:port
+//	    urls:                        # one or more, each scheme://host:port; not the gateway's own
 //	      - https://10.0.0.11:8443
 //	      - https://10.0.0.12:8443
 //	    spiffe: spiffe://example.org/orders # who they must prove to be; https only; default: by host name
