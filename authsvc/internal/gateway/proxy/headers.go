@@ -28,6 +28,12 @@ func isStripped(name string) bool {
 	})
 }
 
+// isTrailer reports whether a client's trailer of this name goes on: none that says
+// who asks, or where to (RFC 9110 §6.5.1).
+func isTrailer(name string) bool {
+	return !isStripped(name) && !strings.EqualFold(name, "Cookie") && !strings.EqualFold(name, "Host")
+}
+
 // isHopByHop reports whether the name is about the connection: this hop makes its
 // own (RFC 9110 §7.6.1).
 func isHopByHop(name string) bool {
@@ -54,14 +60,15 @@ func dropHops(h http.Header) {
 // isClaim reports whether the name claims something that only the gateway knows.
 func isClaim(name string) bool {
 	switch name {
-	case "Authorization", "X-Access-Token", "X-Id-Token", "X-Jwt", "X-Jwt-Assertion":
-	case "X-Email", "X-Group", "X-Groups", "X-Role", "X-Roles", "X-Scope", "X-Scopes", "X-Principal":
+	case "Authorization", "X-Access-Token", "X-Id-Token", "Teleport-Jwt-Assertion":
+	case "X-Email", "X-Group", "X-Groups", "X-Role", "X-Roles", "X-Scope", "X-Scopes", "X-Scope-Orgid", "X-Principal":
 	case "X-Sub", "X-Subject", "X-Token-Subject", "X-Session-Id":
-	case "X-Consumer-Id", "X-Consumer-Username", "X-Consumer-Custom-Id":
+	case "X-Consumer-Id", "X-Consumer-Username", "X-Consumer-Custom-Id", "X-Anonymous-Consumer":
 	case "Client-Cert", "Client-Cert-Chain", "Ssl-Cert", "X-Ssl-Cert":
-	case "Forwarded", "X-Real-Ip", "Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "X-Originating-Ip", "Cf-Connecting-Ip",
-		"Cf-Connecting-Ipv6", "Fastly-Client-Ip", "X-Azure-Clientip", "X-Appengine-User-Ip":
-	case "X-Host", "X-Scheme", "X-Url-Scheme", "Front-End-Https", "X-Method-Override":
+	case "X-Real-Ip", "Real-Ip", "Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "X-Originating-Ip", "Cf-Connecting-Ip",
+		"Cf-Connecting-Ipv6", "Fastly-Client-Ip", "Fly-Client-Ip", "X-Azure-Clientip", "X-Azure-Socketip", "X-Proxyuser-Ip",
+		"X-Custom-Ip-Authorization":
+	case "X-Host", "X-Scheme", "X-Url-Scheme", "Front-End-Https", "X-Method-Override", "X-Override-Url":
 	case "Proxy": // CGI makes HTTP_PROXY of it ("httpoxy")
 	default:
 		return false
@@ -72,9 +79,10 @@ func isClaim(name string) bool {
 // claimPrefixes are what the names of further claims begin with.
 func claimPrefixes() []string {
 	return []string{
-		"X-Forwarded", "X-Original", "X-Rewrite", "X-Http-", "X-Middleware-", "X-User", "X-Auth", "X-Remote", "Remote-", "X-Webauth", "X-Identity",
+		"Forwarded", "X-Forward", "X-Original", "X-Rewrite", "X-Http-", "X-Middleware-", "X-User", "X-Auth", "X-Remote", "Remote-", "X-Webauth", "X-Identity",
+		"X-Jwt", "X-Claim", "X-Oidc", "Oidc-", "X-Endpoint-Api", "X-Apigateway-Api", "X-Appengine-", "Tailscale-User",
 		"X-Credential", "X-Impersonate", "Impersonate-", "X-Trusted", "X-Internal", "X-Accel-", "X-Envoy-",
-		"X-Ssl-Client", "Ssl-Client", "X-Tls-Client", "X-Arr-Clientcert", "X-Client-Cert", "X-Client-Dn", "X-Client-Verify", "X-Amzn-Oidc", "X-Goog-Iap",
+		"X-Ssl-Client", "Ssl-Client", "X-Tls-Client", "X-Arr-Clientcert", "X-Client-Cert", "X-Client-Dn", "X-Client-Verify", "X-Amzn-Oidc", "X-Amzn-Mtls", "X-Goog-Iap",
 		"X-Goog-Authenticated", "X-Ms-Client-Principal", "X-Ms-Token", "Cf-Access", "X-Vouch", "X-Pomerium",
 	}
 }

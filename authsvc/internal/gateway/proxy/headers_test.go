@@ -35,6 +35,10 @@ func hostileLines() []string {
 		"Client-IP: evil", "X-Originating-IP: evil", "X-Role: evil", "X-Group: evil", "X-Scope: evil", "X-Principal: evil",
 		"X-Arr-ClientCert: evil", "X-Tls-Client-Cert: evil", "X-Middleware-Subrequest: evil", "X-HTTP-Path-Override: /evil",
 		"X-Accel-Redirect: /evil", "Via: 1.1 evil", "Proxy: evil", "Proxy-Connection: evil",
+		"X-Forward-For: evil", "Forwarded-For: evil", "Real-Ip: evil", "X-ProxyUser-Ip: evil", "X-Custom-IP-Authorization: evil", "Fly-Client-IP: evil",
+		"X-Azure-SocketIP: evil", "X-AppEngine-User-Email: evil", "X-Override-URL: /evil", "X-JWT-Payload: evil", "X-Claims: evil", "X-Claim-Sub: evil",
+		"OIDC-Claim-Sub: evil", "X-OIDC-Sub: evil", "X-Amzn-Mtls-Clientcert-Subject: evil", "X-Endpoint-API-UserInfo: evil", "X-Apigateway-Api-Userinfo: evil",
+		"X-Anonymous-Consumer: evil", "Tailscale-User-Login: evil", "Teleport-Jwt-Assertion: evil", "X-Scope-OrgID: evil",
 		"Cookie: __Host-session=evil", "Cookie: =__Host-session=evil", "Cookie: a=1;__host-session=evil", "Cookie: \"__Host-session\"=evil",
 		"Cookie:a=1; __Host-session = evil", "Referer: http://evil:evil@h/", "Referer: http://h/?ACCESS%5ftoken=evil",
 		"Connection: Authorization, X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, evil\r\nevil: evil",
@@ -198,8 +202,8 @@ func TestTrailersPassButForCredentials(t *testing.T) {
 	s := rawService(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-End, Set-Cookie\r\n\r\n"+
 		"2\r\nok\r\n0\r\nX-End: 1\r\nSet-Cookie: __Host-session=evil\r\nX-Late: "+jwt+"\r\n\r\n")
 	g := start(t, proxy.Config{}, everything(t, "", s.url))
-	res := g.send(t, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Authorization, X-User, X_Real_IP\r\n\r\n"+
-		"3\r\nabc\r\n0\r\nX-Sum: 1\r\nAuthorization: evil\r\nX-User: evil\r\nX_Real_IP: evil\r\nX-Forwarded-For: evil\r\nCookie: evil\r\n\r\n")
+	res := g.send(t, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Authorization, X-User, X_Real_IP, Cookie, Host\r\n\r\n"+
+		"3\r\nabc\r\n0\r\nX-Sum: 1\r\nAuthorization: evil\r\nX-User: evil\r\nX_Real_IP: evil\r\nX-Forwarded-For: evil\r\nCookie: evil\r\nHost: evil\r\n\r\n")
 	if res.body != "ok" || fmt.Sprint(res.trailer) != "map[X-End:[1]]" {
 		t.Errorf("got %+v", res)
 	}

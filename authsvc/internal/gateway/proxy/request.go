@@ -71,7 +71,7 @@ func (p *Proxy) newBody(w http.ResponseWriter, r *http.Request, limits routes.Li
 	b.reader = http.MaxBytesReader(w, r.Body, int64(limits.Body))
 	b.within(limits.Time)
 	for name := range r.Trailer {
-		if !isStripped(name) {
+		if isTrailer(name) {
 			if b.to == nil {
 				b.to = make(http.Header)
 			}

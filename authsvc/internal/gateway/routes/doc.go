@@ -23,9 +23,11 @@
 // [CleanPath] accepts only paths that every reader takes for the same one, and
 // they are forwarded as they came: what was matched is what the service sees,
 // once decoded. Headers that claim another path (X-Original-URL, X-Rewrite-URL,
-// X-Forwarded-Uri) are never looked at. Paths are compared byte by byte: a
-// service that ignores case, or folds Unicode, must not tell them apart for
-// access, or needs rules that do not either.
+// X-Forwarded-Uri) are never looked at. Paths are compared byte by byte: a service
+// that ignores case, folds Unicode, or drops dots, spaces or a slash at the end of a
+// path, must not tell such paths apart for access, or needs rules that do not
+// either. "/admin/" is below "/admin": an exact rule for the one does not protect
+// the other.
 //
 // The path of a rule is a prefix of whole segments and no pattern. What is one
 // elsewhere is a mistake here, so that nobody writes rules that match nothing:
