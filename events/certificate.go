@@ -12,6 +12,10 @@ import (
 // record for longer than a week.
 const MaxCertificateLifetime = 6 * 24 * time.Hour
 
+// CertificateBackdating is how long before its making a certificate of the internal CA
+// begins (NotBefore), for clocks that are behind.
+const CertificateBackdating = 5 * time.Minute
+
 // CertificateID names a certificate in the revocation log: the SHA-256 of its
 // SubjectPublicKeyInfo in lower-case hex, which nats-server shows of its clients
 // as spki_sha256. It names the key and not the signed document, because the key is

@@ -21,6 +21,7 @@ type identity struct {
 	id          string              // SPIFFE ID
 	trustDomain string
 	roots       *x509.CertPool
+	issued      time.Time // at the latest
 }
 
 // material is the content of the three files.
@@ -155,7 +156,17 @@ func readCertificate(m material, now time.Time) (*identity, error) {
 		return nil, fmt.Errorf("%w: %w", errMismatch, err)
 	}
 	pair.Leaf = leaf
-	return &identity{certificate: pair, chain: chain, id: id, trustDomain: trustDomain}, nil
+	return &identity{certificate: pair, chain: chain, id: id, trustDomain: trustDomain, issued: issuedAt(leaf, now)}, nil
+}
+
+// issuedAt is when a certificate was issued that is seen now: one of the internal CA
+// begins a while before, which is no part of its lifetime. One that begins when it is
+// issued, as another CA's may, was issued before it is seen.
+func issuedAt(leaf *x509.Certificate, now time.Time) time.Time {
+	if issued := leaf.NotBefore.Add(events.CertificateBackdating); issued.Before(now) {
+		return issued
+	}
+	return now
 }
 
 // verify checks that a chain, the leaf first, leads to one of the roots.
@@ -172,6 +183,9 @@ func verify(chain []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUs
 	})
 	return err
 }
+
+// lifetime is how long the certificate lives, from when it was issued.
+func (i *identity) lifetime() time.Duration { return i.leaf().NotAfter.Sub(i.issued) }
 
 // leaf is the certificate itself.
 func (i *identity) leaf() *x509.Certificate { return i.chain[0] }

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// renewAfter is the part of the lifetime after which a certificate is renewed.
+	// A certificate is renewed after this part of its lifetime.
 	renewNumerator, renewDenominator = 2, 3
 	// jitterShare spreads the renewals of a fleet that was issued at once: by up to
 	// one such part of the lifetime, earlier.
@@ -34,13 +34,13 @@ const (
 type renewer func(ctx context.Context, current tls.Certificate) (*events.RenewedCertificate, error)
 
 // Renew has the certificate renewed over the bus after two thirds of its lifetime,
-// each time with a new key, until Close. The files are replaced, the roots among
+// counted from when it was issued, each time with a new key, until Close. The files are replaced, the roots among
 // them where the CA has new ones. It is for one process only of those that share
 // the files; the others notice. nc needs the right to publish on
 // [events.SubjectCARenew] and to read its own inbox.
 //
 // A renewal that fails is tried again. When less than a sixth of the lifetime is
-// left, an alarm is logged and counted every ten minutes.
+// left, an alarm is logged and counted every ten minutes, and one when it is over.
 func (s *Source) Renew(nc *nats.Conn) {
 	s.loops.Go(func() {
 		s.keepRenewed(func(ctx context.Context, current tls.Certificate) (*events.RenewedCertificate, error) {
@@ -66,8 +66,8 @@ func (s *Source) keepRenewed(renew renewer) {
 		if wait <= 0 {
 			if err := s.renewOnce(renew); err == nil {
 				jitter, retry = rand.Float64(), firstRetry
-				// Certificates begin some minutes before they are issued, for clocks that
-				// are behind: two thirds of a short lifetime may be over by then.
+				// By a clock that is ahead of the CA's, two thirds of a short lifetime may
+				// be over when the certificate is issued.
 				notBefore = time.Now().Add(time.Until(s.NotAfter()) / 2)
 				continue
 			} else if s.lifetime.Err() == nil {
@@ -89,10 +89,10 @@ func (s *Source) keepRenewed(renew renewer) {
 // renewAt is when the certificate in force is to be renewed. Files that another
 // program has replaced put it off.
 func (s *Source) renewAt(jitter float64) time.Time {
-	leaf := s.current.Load().leaf()
-	lifetime := leaf.NotAfter.Sub(leaf.NotBefore)
+	now := s.current.Load()
+	lifetime := now.lifetime()
 	early := time.Duration(jitter * float64(lifetime/jitterShare))
-	return leaf.NotBefore.Add(lifetime/renewDenominator*renewNumerator - early)
+	return now.issued.Add(lifetime/renewDenominator*renewNumerator - early)
 }
 
 // renewOnce asks, checks the answer as if it had come from files, and takes it over.
@@ -129,11 +129,14 @@ func (s *Source) renewOnce(renew renewer) error {
 // alarm tells, now and then, that time is running out: whoever was to renew the
 // certificate, this process or another, has not.
 func (s *Source) alarm(now time.Time) {
-	leaf := s.current.Load().leaf()
+	current := s.current.Load()
+	leaf := current.leaf()
 	left := leaf.NotAfter.Sub(now)
 	s.alarming.Lock()
 	defer s.alarming.Unlock()
-	if left > leaf.NotAfter.Sub(leaf.NotBefore)/alarmShare || now.Sub(s.alarmed) < alarmInterval {
+	// That it has expired is news, however soon after the last alarm.
+	quiet := now.Sub(s.alarmed) < alarmInterval && (left > 0 || !s.alarmed.Before(leaf.NotAfter))
+	if quiet || left > current.lifetime()/alarmShare {
 		return
 	}
 	s.alarmed = now

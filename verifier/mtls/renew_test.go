@@ -1,12 +1,16 @@
 package mtls
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -133,21 +137,97 @@ func TestARenewalThatFailsIsTriedAgain(t *testing.T) {
 	})
 }
 
-// TestShortLifetimesAreNoLoop: of five minutes before and three after it was issued,
-// two thirds are over at once.
-func TestShortLifetimesAreNoLoop(t *testing.T) {
+// TestTheLifetimeCountsFromIssue and not from when the certificate begins, which is
+// five minutes earlier: by that, half of ten minutes would be two thirds, and a
+// failure then an alarm.
+func TestTheLifetimeCountsFromIssue(t *testing.T) {
+	for _, lifetime := range []time.Duration{90 * time.Second, 4 * time.Minute, 10 * time.Minute, 18 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &asked{ca: newCA(t), from: -events.CertificateBackdating, lifetime: lifetime}
+			a.fail.Store(true)
+			s, err := load(a.ca.files("orders", leaf{from: a.from, to: lifetime}))
+			must(t, err)
+			s.loops.Go(func() { s.keepRenewed(a.renew) })
+			time.Sleep(lifetime * 61 / 100)
+			synctest.Wait()
+			if at := a.times(); len(at) != 0 {
+				t.Errorf("of %v, it was to be renewed %v before the end", lifetime, s.NotAfter().Sub(at[0]))
+			}
+			time.Sleep(lifetime*3/4 - lifetime*61/100)
+			synctest.Wait()
+			if n := s.Stats(); n.RenewalFailures == 0 || n.Alarms != 0 {
+				t.Errorf("of %v, after three quarters: %+v", lifetime, n)
+			}
+			must(t, s.Close())
+		})
+	}
+}
+
+// TestACertificateThatDoesNotBeginEarlier is another CA's.
+func TestACertificateThatDoesNotBeginEarlier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &asked{ca: newCA(t), from: -5 * time.Minute, lifetime: 90 * time.Second}
-		s, err := load(a.ca.files("orders", leaf{from: a.from, to: a.lifetime}))
+		const lifetime = 6 * time.Minute
+		a := &asked{ca: newCA(t), lifetime: lifetime}
+		s, err := load(a.ca.files("orders", leaf{from: -time.Millisecond, to: lifetime}))
 		must(t, err)
 		s.loops.Go(func() { s.keepRenewed(a.renew) })
-		time.Sleep(time.Hour)
+		time.Sleep(lifetime * 2 / 3)
 		synctest.Wait()
-		if n := s.Stats(); n.Renewals < 60 || n.Renewals > 90 || n.Alarms != 0 || n.NotAfter.Before(time.Now()) {
-			t.Errorf("after an hour: %+v", n)
+		if n := s.Stats(); n.Renewals != 1 {
+			t.Errorf("after two thirds: %+v", n)
 		}
 		must(t, s.Close())
 	})
+}
+
+// TestTheEndIsAnnouncedOnce more when it has come, however soon after it was
+// foreseen.
+func TestTheEndIsAnnouncedOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lifetime = 30 * time.Minute
+		config := newCA(t).files("orders", leaf{from: -events.CertificateBackdating, to: lifetime})
+		var out bytes.Buffer
+		config.Logger = slog.New(slog.NewTextHandler(&out, nil))
+		s, err := load(config)
+		must(t, err)
+		s.loops.Go(func() { s.watch(nil) })
+		time.Sleep(lifetime - time.Minute)
+		if n := s.Stats(); n.Alarms != 1 {
+			t.Errorf("a minute before the end: %+v", n)
+		}
+		time.Sleep(time.Minute + pollInterval)
+		synctest.Wait()
+		if n := s.Stats(); n.Alarms != 2 {
+			t.Errorf("after the end: %+v", n)
+		}
+		time.Sleep(alarmInterval - 2*pollInterval)
+		if n := s.Stats(); n.Alarms != 2 {
+			t.Errorf("and then, not once in ten minutes: %+v", n)
+		}
+		must(t, s.Close())
+		if text := out.String(); strings.Count(text, "will expire") != 1 || strings.Count(text, "has expired") != 1 {
+			t.Errorf("logged: %s", text)
+		}
+	})
+}
+
+// TestShortLifetimesAreNoLoop, with a clock that is ahead of the CA's either: of the
+// three minutes that a certificate lives, two are over when it comes.
+func TestShortLifetimesAreNoLoop(t *testing.T) {
+	for _, ahead := range []time.Duration{0, 2*time.Minute + 10*time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &asked{ca: newCA(t), from: -events.CertificateBackdating - ahead, lifetime: 3*time.Minute - ahead}
+			s, err := load(a.ca.files("orders", leaf{from: a.from, to: a.lifetime}))
+			must(t, err)
+			s.loops.Go(func() { s.keepRenewed(a.renew) })
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if n := s.Stats(); n.Renewals < 30 || n.Renewals > 150 || n.Alarms != 0 || n.NotAfter.Before(time.Now()) {
+				t.Errorf("after an hour, %v ahead: %+v", ahead, n)
+			}
+			must(t, s.Close())
+		})
+	}
 }
 
 // TestTheEndIsAnnounced also where another program was to renew the certificate.
@@ -260,5 +340,17 @@ func TestRenewalAsksNobodyAfterClose(t *testing.T) {
 	must(t, s.Close())
 	if n := s.Stats(); n.RenewalFailures != 0 {
 		t.Errorf("%+v", n)
+	}
+}
+
+// TestConnectionsToAShortLivedServerAreLeftInTime: a sixth of a minute before the end,
+// and not a sixth of the six minutes that the certificate covers.
+func TestConnectionsToAShortLivedServerAreLeftInTime(t *testing.T) {
+	now := time.Now()
+	peer := &x509.Certificate{NotBefore: now.Add(-events.CertificateBackdating), NotAfter: now.Add(time.Minute)}
+	var g generation
+	g.meet(peer, now)
+	if left := peer.NotAfter.Sub(g.drainAt); left != 10*time.Second {
+		t.Errorf("they are left %v before the certificate ends", left)
 	}
 }

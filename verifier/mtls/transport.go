@@ -135,7 +135,7 @@ func (g *generation) drained(now time.Time) bool {
 // meet has the generation end before the server's certificate does. A server that
 // has not renewed by then would not have by the next connection either.
 func (g *generation) meet(leaf *x509.Certificate, now time.Time) {
-	at := leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / alarmShare)
+	at := leaf.NotAfter.Add(-leaf.NotAfter.Sub(issuedAt(leaf, now)) / alarmShare)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if at.After(now) && (g.drainAt.IsZero() || at.Before(g.drainAt)) {

@@ -30,9 +30,7 @@ var ErrNoCA = errors.New("there is no CA: create it with authsvc ca init")
 const (
 	rootLifetime         = 10 * 365 * 24 * time.Hour
 	intermediateLifetime = 365 * 24 * time.Hour
-	// backdated is how far before its making a certificate begins, for clocks
-	// that are behind.
-	backdated = 5 * time.Minute
+	backdated            = events.CertificateBackdating
 )
 
 // Init creates a CA for a trust domain (SPIFFE-ID §2.1), such as example.org, in a
