@@ -103,15 +103,22 @@ func (c *Config) check(m material, now time.Time) (*identity, error) {
 	if c.TrustDomain != "" && c.TrustDomain != id.trustDomain {
 		return nil, fmt.Errorf("mtls: Config.TrustDomain must be that of the certificate, which is %s", id.trustDomain)
 	}
-	// Every service is both sides of some connection.
-	for usage, name := range map[x509.ExtKeyUsage]string{
-		x509.ExtKeyUsageClientAuth: "client", x509.ExtKeyUsageServerAuth: "server",
-	} {
-		if err := verify(id.chain, id.roots, usage, now); err != nil {
-			return nil, fmt.Errorf("mtls: Config.CertFile: %s must lead to a root of Config.CAFile and be good for a %s: %w", c.CertFile, name, err)
-		}
+	if err := id.check(now); err != nil {
+		return nil, fmt.Errorf("mtls: Config.CertFile: %s must lead to a root of Config.CAFile and be good for a %w", c.CertFile, err)
 	}
 	return id, nil
+}
+
+// check checks that the chain leads to a root. Every service is both sides of some
+// connection.
+func (i *identity) check(now time.Time) error {
+	if err := verify(i.chain, i.roots, x509.ExtKeyUsageClientAuth, now); err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	if err := verify(i.chain, i.roots, x509.ExtKeyUsageServerAuth, now); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	return nil
 }
 
 func readRoots(text []byte) (*x509.CertPool, error) {

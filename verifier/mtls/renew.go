@@ -114,14 +114,18 @@ func (s *Source) renewOnce(renew renewer) error {
 	s.loading.Lock()
 	defer s.loading.Unlock()
 	// The new one is good, whether it can be kept or not.
+	before := s.current.Load()
 	s.adopt(id)
 	s.counts.renewals.Add(1)
 	if err := s.config.write(m); err != nil {
+		if s.unwritten == nil {
+			s.unwritten = before.leaf()
+		}
 		s.counts.alarms.Add(1)
 		s.log.Error("the renewed certificate could not be written: it is lost with this process", "error", err, "not_after", id.leaf().NotAfter)
 		return nil
 	}
-	s.read = m.sum()
+	s.read, s.unwritten = m.sum(), nil
 	s.log.Info("the certificate was renewed", "not_after", id.leaf().NotAfter)
 	return nil
 }

@@ -324,6 +324,40 @@ func TestARenewalThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// TestTheOldCertificateDoesNotComeBack with new roots, where those could be written
+// and the renewed certificate could not. The roots count all the same.
+func TestTheOldCertificateDoesNotComeBack(t *testing.T) {
+	ca, next := newCA(t), newCA(t)
+	config := ca.files("orders", leaf{})
+	s, err := load(config)
+	must(t, err)
+	must(t, os.Mkdir(config.CertFile+unfinished, 0o700))
+	both := events.EncodeCertificates(ca.root, next.root)
+	for range 2 { // in vain
+		must(t, s.renewOnce(func(context.Context, tls.Certificate) (*events.RenewedCertificate, error) {
+			m := ca.issue("orders", leaf{to: 2 * time.Hour})
+			return &events.RenewedCertificate{ChainPEM: m.cert, KeyPEM: m.key, BundlePEM: both}, nil
+		}))
+	}
+	renewed := s.current.Load()
+	s.reload(time.Now())
+	if now := s.current.Load(); !now.leaf().Equal(renewed.leaf()) || !now.roots.Equal(renewed.roots) {
+		t.Error("the old certificate is in force again")
+	}
+	put(t, config.CAFile, events.EncodeCertificates(ca.root), 0o644)
+	s.reload(time.Now())
+	if now := s.current.Load(); !now.leaf().Equal(renewed.leaf()) || now.roots.Equal(renewed.roots) {
+		t.Error("with other roots, the old certificate is in force again, or the roots are not")
+	}
+	must(t, os.Remove(config.CertFile+unfinished))
+	other := ca.issue("orders", leaf{})
+	must(t, config.write(other))
+	s.reload(time.Now())
+	if !inForce(t, s, other) {
+		t.Error("a new certificate in the files is not in force")
+	}
+}
+
 func TestRenewalAsksNobodyAfterClose(t *testing.T) {
 	ca := newCA(t)
 	config := ca.files("orders", leaf{to: 2 * time.Second}) // due at once

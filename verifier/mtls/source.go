@@ -3,6 +3,7 @@ package mtls
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -32,6 +33,9 @@ type Source struct {
 	read    [sha256.Size]byte // sum of what was judged last; guarded by loading
 	failing time.Time         // since when the files cannot be used; guarded by loading
 	refused string            // what was said about them; guarded by loading
+	// unwritten is the certificate in the files whose successor is in force and could
+	// not be written; else nil. Guarded by loading.
+	unwritten *x509.Certificate
 
 	alarming sync.Mutex
 	alarmed  time.Time // guarded by alarming
@@ -208,6 +212,7 @@ func (s *Source) reload(now time.Time) time.Duration {
 		if id, err = s.config.check(m, now); err == nil {
 			if err = s.sameIdentity(id); err == nil {
 				s.read, s.failing, s.refused = sum, time.Time{}, ""
+				id = s.latest(id, now)
 				s.adopt(id)
 				s.counts.reloads.Add(1)
 				s.log.Info("the identity's files have changed", "not_after", id.leaf().NotAfter)
@@ -216,6 +221,21 @@ func (s *Source) reload(now time.Time) time.Duration {
 		}
 	}
 	return s.postpone(err, now)
+}
+
+// latest keeps the certificate in force where the files hold its predecessor, because
+// it could not be written. Of such files the roots count.
+func (s *Source) latest(id *identity, now time.Time) *identity {
+	if s.unwritten == nil || !id.leaf().Equal(s.unwritten) {
+		s.unwritten = nil
+		return id
+	}
+	latest := *s.current.Load()
+	latest.roots = id.roots
+	if latest.check(now) != nil {
+		return id // it is not good with these roots, or no longer
+	}
+	return &latest
 }
 
 // sameIdentity refuses another service's certificate: allow lists and permissions
