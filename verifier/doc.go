@@ -62,6 +62,13 @@
 // has begun to, the old one can go. A secret that was killed is not accepted again,
 // as long as the keys of the feed are fetched and not pinned.
 //
+// Where the authority goes on with a secret or with key pairs that a running verifier
+// was not configured for, its new tokens are refused with [ErrUnavailable]
+// ([ReasonWrongKeys], [ReasonMixedKeys]) within about a second: nothing is wrong with
+// them, and logging in again would not help. What no key could make good stays
+// [ErrInvalid]. With pinned keys the verifier is not told, nor which secret signs where
+// it has [Config.JWKSURL]; then such tokens are ErrInvalid.
+//
 // # Remote
 //
 // In Mode [Remote] the same API has the authority decide about every token. It is one

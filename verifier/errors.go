@@ -36,13 +36,17 @@ const (
 	ReasonRevokedCert     = "revoked_cert"
 	// ReasonRevokedElsewhere: the authority says so without naming a record.
 	ReasonRevokedElsewhere = "revoked"
-	ReasonNotFresh         = "not_fresh"         // the verifier cannot prove its freshness, and does not ask
-	ReasonNoAnswer         = "no_answer"         // the authority was asked and did not answer
-	ReasonOverloaded       = "overloaded"        // too many questions are under way
-	ReasonKeysUnknown      = "keys_unknown"      // the keys could not be fetched
-	ReasonMixedKeys        = "mixed_keys"        // Config.SharedSecret is set, and the authority publishes public keys for tokens
-	ReasonClosed           = "closed"            // the verifier has been closed
-	ReasonNoCertificate    = "no_certificate_id" // what was to be a certificate's id can be none
+	ReasonNotFresh         = "not_fresh"    // the verifier cannot prove its freshness, and does not ask
+	ReasonNoAnswer         = "no_answer"    // the authority was asked and did not answer
+	ReasonOverloaded       = "overloaded"   // too many questions are under way
+	ReasonKeysUnknown      = "keys_unknown" // the keys could not be fetched
+	ReasonMixedKeys        = "mixed_keys"   // Config.SharedSecret is set, and the authority publishes public keys for tokens
+	// ReasonWrongKeys: the authority signs with a shared secret that is not here, as far
+	// as it has told. New tokens are as good as any there, and cannot be told from
+	// forged ones here: the configuration is wrong, and not the bearer.
+	ReasonWrongKeys     = "wrong_keys"
+	ReasonClosed        = "closed"            // the verifier has been closed
+	ReasonNoCertificate = "no_certificate_id" // what was to be a certificate's id can be none
 
 	// In Mode Remote.
 	ReasonInactive      = "inactive"       // the authority says so without a reason

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -228,6 +229,101 @@ func TestKeysThatAreNoLongerGoodAreReported(t *testing.T) {
 	})
 }
 
+// TestKeysThatAreNoLongerGoodCannotDecide about the tokens that the authority signs
+// now: a new login would not help. What no such token can be is refused as ever.
+func TestKeysThatAreNoLongerGoodCannotDecide(t *testing.T) {
+	current, previous, stranger := testSecret(t, "current"), testSecret(t, "previous"), testSecret(t, "stranger")
+	const undecided, unknown, other = "token state unavailable: wrong_keys", "invalid token: unknown_kid", "invalid token: alg_not_allowed"
+	for _, tt := range []struct {
+		name     string
+		own      token.Secret // of the verifier
+		before   token.Secret // signs when it starts
+		turn     func(*memoryLog)
+		byNext   string // what is said of tokens of the authority as it is then
+		byOther  string // of those of an unknown secret
+		byPublic string // of those of a key that it never had
+		ofOld    string // of those from before
+	}{
+		{"the authority goes on with another secret", current, current, func(l *memoryLog) { l.signWith(previous) }, undecided, undecided, other, "accepted"},
+		{"the secret was killed", current, current, func(l *memoryLog) { l.killSecret(current); l.signWith(previous) }, undecided, undecided, other, unknown},
+		{"the authority goes on with key pairs", current, current, func(l *memoryLog) { l.signWith(token.Secret{}) }, "token state unavailable: mixed_keys", unknown, "token state unavailable: mixed_keys", "token state unavailable: mixed_keys"},
+		{"the authority goes on with a secret", token.Secret{}, token.Secret{}, func(l *memoryLog) { l.signWith(previous) }, undecided, undecided, unknown, unknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newMemoryLog()
+				log.secret = tt.before
+				v := newBubbleVerifier(t, log, func(c *Config) { c.SharedSecret = tt.own })
+				defer v.Close()
+				if err := v.awaitFresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				old := log.mint(t, "u", "s", "j1")
+				check(t, v, old, "accepted")
+				tt.turn(log)
+				time.Sleep(5 * time.Second)
+				next := log.mint(t, "u", "s", "j2")
+				check(t, v, next, tt.byNext)
+				check(t, v, old, tt.ofOld)
+				check(t, v, signedBy(t, stranger, "", testAudience), tt.byOther)
+				check(t, v, signedBy(t, token.Secret{}, "unknown", testAudience), tt.byPublic)
+
+				// What cannot be one of the authority's, with whatever keys.
+				for _, s := range []token.Secret{stranger, {}} {
+					if _, err := v.Verify(t.Context(), signedBy(t, s, "unknown", "billing").raw); !errors.Is(err, ErrInvalid) {
+						t.Errorf("a token for others: %v", err)
+					}
+				}
+				if _, err := v.Verify(t.Context(), "x"+next.raw); !errors.Is(err, ErrInvalid) {
+					t.Errorf("a malformed token: %v", err)
+				}
+				if !tt.own.IsZero() {
+					forged := signedBy(t, tt.own, "", testAudience).raw
+					flipped := byte('A')
+					if forged[len(forged)-10] == 'A' {
+						flipped = 'B'
+					}
+					forged = forged[:len(forged)-10] + string(flipped) + forged[len(forged)-9:]
+					if _, err := v.Verify(t.Context(), forged); !errors.Is(err, ErrInvalid) {
+						t.Errorf("a bad signature: %v", err)
+					}
+				}
+
+				log.signWith(tt.before) // where that is dead, a thief
+				time.Sleep(5 * time.Second)
+				if strings.Contains(tt.name, "killed") {
+					check(t, v, log.mint(t, "u", "s", "j3"), unknown)
+					return
+				}
+				check(t, v, log.mint(t, "u", "s", "j3"), "accepted")
+				if tt.own.IsZero() {
+					check(t, v, signedBy(t, stranger, "", testAudience), other)
+				} else {
+					check(t, v, signedBy(t, stranger, "", testAudience), unknown)
+				}
+			})
+		})
+	}
+}
+
+// signedBy is a token of a secret, or for the zero one of a key pair that is called kid.
+func signedBy(t *testing.T, s token.Secret, kid, audience string) minted {
+	t.Helper()
+	now := time.Now().Unix()
+	c := token.Claims{
+		Issuer: testIssuer, Subject: "u", Audience: []string{audience}, ClientID: "test",
+		ExpiresAt: now + 3600, IssuedAt: now, ID: "other", SessionID: "s", AuthTime: now,
+	}
+	raw, err := token.SignWithSecret(c, s)
+	if s.IsZero() {
+		raw, err = token.Sign(c, kid, token.AlgEdDSA, testKey)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return minted{raw, c.Ref()}
+}
+
 // TestAnAuthorityWithPublicKeysIsRefused: at the start, and when it changes later.
 func TestAnAuthorityWithPublicKeysIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -239,7 +335,7 @@ func TestAnAuthorityWithPublicKeysIsRefused(t *testing.T) {
 		if err := v.awaitFresh(ctx); err == nil || !strings.Contains(err.Error(), token.ErrMixed.Error()) {
 			t.Errorf("starting: %v", err)
 		}
-		check(t, v, log.mint(t, "u", "s", "j"), "invalid token: alg_not_allowed")
+		check(t, v, log.mint(t, "u", "s", "j"), "token state unavailable: mixed_keys")
 		log.signWith(testSecret(t, "current"))
 		if err := v.awaitFresh(t.Context()); err != nil {
 			t.Fatal(err)

@@ -66,6 +66,9 @@ func (v *Verifier) admit(ctx context.Context, raw string, now time.Time) (*cache
 		claims, err = v.profile.Verify(raw, v.keys.tokens(), now)
 	}
 	if err != nil {
+		if unknown := v.undecidable(raw, err, now); unknown != nil {
+			return nil, unknown
+		}
 		return nil, refusal(err)
 	}
 	v.counters.verified.Add(1)

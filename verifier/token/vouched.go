@@ -16,7 +16,8 @@ func Screen(raw string) error {
 
 // VerifyVouched checks all that [Profile.Verify] checks except for the signature,
 // and returns the claims. It is for a token about which the issuer itself has just
-// said that it is good. Called on any other token it proves nothing.
+// said that it is good. Called on any other token it proves nothing, but that some
+// key could make it good.
 func (p Profile) VerifyVouched(raw string, now time.Time) (*Claims, error) {
 	c, kid, err := screen(raw)
 	if err != nil {
