@@ -17,7 +17,8 @@ var (
 	ErrInvalid = errors.New("invalid token")
 	// ErrExpired: the token is genuine and its time is over.
 	ErrExpired = errors.New("token expired")
-	// ErrRevoked: the token is genuine and has been revoked.
+	// ErrRevoked: the token is genuine and has been revoked; or its key was killed, so
+	// that nobody can tell any longer whether it is genuine.
 	ErrRevoked = errors.New("token revoked")
 	// ErrUnavailable: nothing is wrong with the token as far as is known, but its
 	// state cannot be decided now. Try again later.

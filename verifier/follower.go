@@ -162,7 +162,7 @@ func (f *follower) round(ctx context.Context) error {
 }
 
 // checkKeys keeps New waiting while no new token could be accepted. Later that is
-// told, once, and such tokens cannot be decided about: see undecidable.
+// told, once, and such tokens cannot be decided about: see unknownKey.
 func (f *follower) checkKeys() error {
 	err := f.keys.current.Load().useless()
 	switch {

@@ -347,15 +347,25 @@ func (c *cache) RoundTrip(r *http.Request) (*http.Response, error) {
 // kept them: the record in the log does not last as long as a key that has leaked.
 func TestKilledKeysByURL(t *testing.T) {
 	s := authsvctest.Start(t, authsvctest.Config{SharedSecret: firstSecret})
-	c := sharing(t, s, secondSecret, firstSecret)
+	c := sharing(t, s, firstSecret, "")
 	c.JWKSURL, c.HTTPClient = s.URL()+"/.well-known/jwks.json", &http.Client{Transport: &cache{}}
 	v := newVerifier(t, c)
-	token := s.Login(t, s.Register(t, "ada")).AccessToken
-	if !says(v, token, nil) {
-		t.Fatal("a good token is refused")
+	raw := s.Login(t, s.Register(t, "ada")).AccessToken
+	unknown, err := token.SignWithSecret(token.Claims{
+		Issuer: s.Issuer(), Audience: []string{"orders"}, Subject: "u", ID: "j", SessionID: "s", ClientID: "test",
+		IssuedAt: time.Now().Unix(), ExpiresAt: time.Now().Add(time.Hour).Unix(), AuthTime: time.Now().Unix(),
+	}, parseSecret(t, secondSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !says(v, raw, nil) || !says(v, unknown, verifier.ErrInvalid) {
+		t.Fatal("a good token is refused, or a bad one is not")
 	}
 	s.Revoke(t, events.ScopeKey, parseSecret(t, firstSecret).ID())
-	eventually(t, "the key is gone", func() bool { return says(v, token, verifier.ErrInvalid) })
+	eventually(t, "the key is gone, and with it all that there was", func() bool { return says(v, unknown, verifier.ErrUnavailable) })
+	if !says(v, raw, verifier.ErrRevoked) {
+		t.Error("a token of the killed key is not revoked")
+	}
 }
 
 func TestKeysByURL(t *testing.T) {
@@ -433,13 +443,22 @@ func TestKeysRotateAndDie(t *testing.T) {
 		t.Fatal("a good token is refused")
 	}
 	a.Server().Revoke(t, events.ScopeKey, kidOf(t, before))
-	eventually(t, "the killed key's token is refused", func() bool { return says(v, before, verifier.ErrRevoked) || says(v, before, verifier.ErrInvalid) })
+	eventually(t, "the killed key's token is refused", func() bool { return says(v, before, verifier.ErrRevoked) })
 	after := a.Token(t, "ada")
 	if kidOf(t, after) == kidOf(t, before) {
 		t.Fatal("the killed key still signs")
 	}
 	if !says(v, after, nil) {
 		t.Error("a token of the new key is refused")
+	}
+	// By whoever has seen the token, whoever has not, and whoever asks.
+	remote := a.Config()
+	remote.Mode = verifier.Remote
+	for name, v := range map[string]*verifier.Verifier{"Local": v, "a new one": newVerifier(t, a.Config()), "Remote": newVerifier(t, remote)} {
+		_, err := v.Verify(t.Context(), before)
+		if refused, ok := errors.AsType[*verifier.Error](err); !ok || !errors.Is(err, verifier.ErrRevoked) || refused.Reason != verifier.ReasonRevokedKey {
+			t.Errorf("%s says %v", name, err)
+		}
 	}
 }
 

@@ -229,6 +229,12 @@ func (l *ledger) look(t events.TokenRef) (events.Revocation, finding) {
 	return events.Revocation{}, found
 }
 
+// killed reports whether a live record names the key.
+func (l *ledger) killed(kid string) bool {
+	_, marked := l.named.lookup(kindKey, kid)
+	return marked
+}
+
 // detail returns the record kept under a name if it covers the token. One that
 // does not is out of date, and says nothing.
 func (l *ledger) detail(scope events.Scope, id string, t events.TokenRef) (events.Revocation, bool) {

@@ -298,6 +298,8 @@ func refusedBecause(reason string) error {
 		return &Error{Err: ErrInvalid, Reason: ReasonInactive, Detail: "the authority says so"}
 	case string(token.ReasonExpired):
 		return &Error{Err: ErrExpired, Reason: reason}
+	case ReasonRevokedKey:
+		return &Error{Err: ErrRevoked, Reason: reason, Detail: "the authority says so"}
 	case "revoked", "account_inactive": // an account that is switched off is a revocation of its user
 		return &Error{Err: ErrRevoked, Reason: ReasonRevokedElsewhere, Detail: reason}
 	}

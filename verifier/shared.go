@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/authbus/authbus/verifier/token"
 )
@@ -73,35 +72,6 @@ func (s *keyState) useless() error {
 		return fmt.Errorf("the authority signs with the shared secret %s, which is not configured here", s.signing)
 	}
 	return nil
-}
-
-// undecidable says why a token that was refused may be one that the authority signs
-// now, where the keys here are good for none of those; else it is nil. That the
-// bearer logs in again would not help. It is what the authority has told that decides,
-// and for the token only whether it can be such a one with any key.
-func (v *Verifier) undecidable(raw string, refused error, now time.Time) error {
-	state, mixed := v.keys.current.Load(), v.keys.mixed.Load()
-	why := state.useless()
-	if why == nil && !mixed {
-		return nil
-	}
-	// With public keys, or none at all where they are to be used, the authority's list
-	// says of every kid whether it is known. Of secrets there is no such list.
-	of := token.ReasonAlgNotAllowed
-	if v.keys.shared && !mixed {
-		of = token.ReasonUnknownKID
-	}
-	if e, ok := errors.AsType[*token.Error](refused); !ok || e.Reason != of {
-		return nil
-	}
-	claims, err := v.profile.VerifyVouched(raw, now)
-	switch {
-	case err != nil, slices.Contains(state.killed, claims.KeyID):
-		return nil
-	case mixed:
-		return v.mixedKeys()
-	}
-	return unavailable(ReasonWrongKeys, why.Error())
 }
 
 func isFeedKey(secret token.Secret, feed map[string]ed25519.PublicKey) bool {

@@ -66,10 +66,7 @@ func (v *Verifier) admit(ctx context.Context, raw string, now time.Time) (*cache
 		claims, err = v.profile.Verify(raw, v.keys.tokens(), now)
 	}
 	if err != nil {
-		if unknown := v.undecidable(raw, err, now); unknown != nil {
-			return nil, unknown
-		}
-		return nil, refusal(err)
+		return nil, v.unknownKey(raw, err, now)
 	}
 	v.counters.verified.Add(1)
 	raw = strings.Clone(raw)
@@ -108,14 +105,14 @@ func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fre
 	if v.keys.mixed.Load() {
 		return nil, v.mixedKeys()
 	}
-	if _, known := v.keys.tokens().Lookup(t.claims.KeyID); !known {
-		v.tokens.remove(t)
-		return nil, &Error{Err: ErrInvalid, Reason: string(token.ReasonUnknownKID), Detail: "the key has been withdrawn"}
-	}
 	if r := t.revoked.Load(); r != nil {
 		return nil, revokedBy(*r)
 	}
 	r, found := v.ledger.look(t.ref)
+	if _, known := v.keys.tokens().Lookup(t.claims.KeyID); !known && found != findRevoked {
+		v.tokens.remove(t)
+		return nil, v.withdrawn(t.claims.KeyID)
+	}
 	switch {
 	case found == findRevoked:
 		covering := r // r itself stays off the heap when nothing is found

@@ -252,6 +252,9 @@ func TestKillKeySparesNewTokens(t *testing.T) {
 	w.must(err)
 	_, err = w.Authenticate(w.ctx(), tokens.AccessToken.Reveal())
 	w.wantCode(err, authority.CodeInvalidToken, "a token of the killed key")
+	if refused, ok := errors.AsType[*authority.Error](err); !ok || refused.Reason != "revoked_key" {
+		t.Errorf("it is refused for %v", err)
+	}
 	w.wantAlive(w.refresh(tokens.RefreshToken), "a refreshed token")
 	infos, err := w.Keys(w.ctx(), admin)
 	w.must(err)

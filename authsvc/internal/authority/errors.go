@@ -108,6 +108,7 @@ const (
 	reasonUnknown     = "unknown"
 	reasonAhead       = "rev_ahead"
 	reasonRevoked     = "revoked"
+	reasonRevokedKey  = "revoked_key"
 	reasonInactive    = "account_inactive"
 	reasonSessionOver = "session_over"
 	reasonReuse       = "reuse"

@@ -47,11 +47,25 @@ func (a *Authority) verifySignature(ctx context.Context, raw, audience string) (
 			return nil, fmt.Errorf("verifying a token: %w", err)
 		}
 		claims, err = profile.Verify(raw, a.keys.KeySet(), time.Now())
+		if a.ofKilledKey(profile, raw, err) {
+			return nil, invalidToken(reasonRevokedKey, err)
+		}
 	}
 	if errors.As(err, &refused) {
 		return nil, invalidToken(string(refused.Reason), err)
 	}
 	return claims, err
+}
+
+// ofKilledKey reports whether a token was refused because its key was killed: with any
+// other it might be good.
+func (a *Authority) ofKilledKey(profile token.Profile, raw string, err error) bool {
+	refused, ok := errors.AsType[*token.Error](err)
+	if !ok || refused.Reason != token.ReasonUnknownKID {
+		return false
+	}
+	claims, err := profile.VerifyVouched(raw, time.Now())
+	return err == nil && a.keys.Killed(claims.KeyID)
 }
 
 // verdict is what the database says of a token.

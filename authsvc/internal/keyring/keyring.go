@@ -231,6 +231,9 @@ func (k *Keyring) JWKS() json.RawMessage { return k.ring.Load().jwks }
 // KeySet returns the published keys, or the shared secrets that are alive.
 func (k *Keyring) KeySet() *token.KeySet { return k.ring.Load().set }
 
+// Killed reports whether the key, or the shared secret, of that kid was killed.
+func (k *Keyring) Killed(kid string) bool { return killed(k.ring.Load().rows, kid) }
+
 // FeedKeys returns the public keys of the feed.
 func (k *Keyring) FeedKeys() []events.FeedKey { return slices.Clone(k.ring.Load().feedPublics) }
 
