@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/authbus/authbus/events"
 )
 
@@ -19,7 +17,7 @@ import (
 type asker struct {
 	lifetime  context.Context // of the verifier: whoever asked first may leave before the others
 	authority authority
-	flight    singleflight.Group
+	flights   flights
 	slots     chan struct{}
 	pause     atomic.Pointer[time.Time] // no asking before
 	counters  *counters
@@ -60,7 +58,7 @@ func (a *asker) ask(ctx context.Context, t events.TokenRef, generation uint64) (
 	}
 	// Whoever has learned of a revocation since must not share an older answer.
 	key := t.KID + "\x00" + t.JTI + "\x00" + strconv.FormatUint(generation, 10)
-	done := a.flight.DoChan(key, func() (any, error) {
+	done := a.flights.join(key, func() (any, error) {
 		return a.request(t, generation)
 	})
 	select {

@@ -79,4 +79,4 @@ func askFailure(err error) error {
 	return failed
 }
 
-func (o *busOracle) close() {}
+func (o *busOracle) close() { o.keys.flights.close() }

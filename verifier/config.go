@@ -55,9 +55,9 @@ type Config struct {
 	// JWKSURL fetches the keys of tokens and feed from the authority's JWKS
 	// document instead of from the bus.
 	JWKSURL string
-	// HTTPClient fetches JWKSURL and asks IntrospectionURL; default a client with a
-	// timeout of 10 s that keeps as many connections as it needs. What it asks
-	// IntrospectionURL is never sent on to where a redirect points.
+	// HTTPClient fetches JWKSURL and asks IntrospectionURL, each within RequestTimeout to
+	// the last byte of the answer; default one that keeps as many connections as it
+	// needs. What it asks IntrospectionURL is never sent on to where a redirect points.
 	HTTPClient *http.Client
 	// Keys and FeedKeys, given together, are the only keys ever trusted; none are
 	// fetched. Take a key that was killed out of here within the hour: its
@@ -133,7 +133,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.ProbeInterval = or(c.ProbeInterval, min(time.Second, c.MaxStale/3))
 	c.RequestTimeout = or(c.RequestTimeout, 2*time.Second)
 	if c.HTTPClient == nil && c.IntrospectionURL == "" {
-		c.HTTPClient = &http.Client{Timeout: 10 * time.Second}
+		c.HTTPClient = &http.Client{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
 	"github.com/authbus/authbus/events"
@@ -23,7 +22,7 @@ type keyring struct {
 	issuer   string
 	fetch    func(ctx context.Context) (*keyState, error) // nil for static keys
 	current  atomic.Pointer[keyState]
-	flight   singleflight.Group
+	flights  flights
 	// onDemand bounds the fetches that tokens with an unknown kid can cause.
 	onDemand *rate.Limiter
 	fetching atomic.Int64 // fetches that somebody waits for
@@ -64,7 +63,7 @@ func newKeyring(lifetime context.Context, c Config, a authority, n *counters, ch
 	switch {
 	case len(c.FeedKeys) > 0:
 	case c.JWKSURL != "":
-		k.fetch = func(ctx context.Context) (*keyState, error) { return fetchJWKS(ctx, c.HTTPClient, c.JWKSURL) }
+		k.fetch = func(ctx context.Context) (*keyState, error) { return fetchJWKS(ctx, &c) }
 	default:
 		k.fetch = func(ctx context.Context) (*keyState, error) { return k.askBus(ctx, a) }
 	}
@@ -102,7 +101,7 @@ func (k *keyring) refresh(ctx context.Context) error {
 func (k *keyring) fetched(ctx context.Context) (*keyState, error) {
 	k.fetching.Add(1)
 	defer k.fetching.Add(-1)
-	done := k.flight.DoChan("", func() (any, error) {
+	done := k.flights.join("", func() (any, error) {
 		k.counters.keyFetches.Add(1)
 		state, err := k.fetch(k.lifetime)
 		k.failed.Store(err != nil)
@@ -155,7 +154,7 @@ func (k *keyring) follow(ctx context.Context, version uint64) error {
 	if k.fetch == nil || k.current.Load().version == version {
 		return nil
 	}
-	k.flight.Forget("") // one that is under way may have begun before they were published
+	k.flights.forget("") // one that is under way may have begun before they were published
 	state, err := k.fetched(ctx)
 	if err != nil {
 		return err
@@ -190,10 +189,13 @@ func (k *keyring) askBus(ctx context.Context, a authority) (*keyState, error) {
 // maxJWKS bounds a JWKS document, in bytes.
 const maxJWKS = 256 << 10
 
-// fetchJWKS reads token keys and feed keys from the authority's JWKS document: the
+// fetchJWKS reads, within RequestTimeout whatever the client's patience, token keys and feed keys from the authority's JWKS document: the
 // feed keys are its member "authbus_feed" (RFC 7517 §5 allows others), and
 // "authbus_killed_secrets" names shared secrets that are dead.
-func fetchJWKS(ctx context.Context, client *http.Client, url string) (state *keyState, err error) {
+func fetchJWKS(ctx context.Context, c *Config) (state *keyState, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.RequestTimeout)
+	defer cancel()
+	url := c.JWKSURL
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -201,7 +203,7 @@ func fetchJWKS(ctx context.Context, client *http.Client, url string) (state *key
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	// Something has just changed: what a cache has kept is from before (RFC 9111 §5.2.1.4).
 	req.Header.Set("Cache-Control", "no-cache")
-	resp, err := client.Do(req)
+	resp, err := c.HTTPClient.Do(req)
 	if err != nil {
 		return nil, err
 	}

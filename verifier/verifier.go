@@ -115,7 +115,8 @@ func (v *Verifier) awaitFresh(ctx context.Context) error {
 	}
 }
 
-// Close ends the verifier's work on the bus, and waits until it has ended. From
+// Close ends the verifier's work on the bus, and waits until it has ended, with every
+// request under way. From
 // then on every token is refused with [ErrUnavailable], and every watched
 // context has ended with it. The connection stays open.
 func (v *Verifier) Close() {
@@ -130,6 +131,8 @@ func (v *Verifier) Close() {
 			v.feed.close()
 		}
 		v.running.Wait()
+		v.asker.flights.close()
+		v.keys.flights.close()
 		v.ledger.disprove()
 		v.watches.endAll(unavailable(ReasonClosed, "the verifier has been closed"))
 		v.ledger.close()

@@ -55,6 +55,9 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Claims, error) {
 
 // admit does what is done once for each token: strict parse, signature, claims.
 func (v *Verifier) admit(ctx context.Context, raw string, now time.Time) (*cachedToken, error) {
+	if v.stopped.Err() != nil {
+		return nil, errClosed
+	}
 	if raw == "" {
 		return nil, &Error{Err: ErrNoToken, Reason: ReasonNoToken}
 	}
@@ -95,7 +98,7 @@ func (v *Verifier) provedWithin(d time.Duration, now time.Time) bool {
 // judge does what is done on every call, when the fast path did not settle it.
 func (v *Verifier) judge(ctx context.Context, t *cachedToken, now time.Time, fresh bool) (*Claims, error) {
 	if v.stopped.Err() != nil {
-		return nil, unavailable(ReasonClosed, "the verifier has been closed")
+		return nil, errClosed
 	}
 	if err := v.alive(t, now); err != nil {
 		v.tokens.remove(t)
