@@ -1,12 +1,16 @@
 package verifier
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 
@@ -53,7 +57,7 @@ type Config struct {
 	MaxLifetime time.Duration
 
 	// JWKSURL fetches the keys of tokens and feed from the authority's JWKS
-	// document instead of from the bus.
+	// document instead of from the bus. It is an https URL; http is for this machine only.
 	JWKSURL string
 	// HTTPClient fetches JWKSURL and asks IntrospectionURL, each within RequestTimeout to
 	// the last byte of the answer; default one that keeps as many connections as it
@@ -79,10 +83,12 @@ type Config struct {
 	// means, within about a second.
 	KeyRefresh time.Duration
 
-	// TokenCacheBytes bounds the memory of the cache of verified tokens; default 64 MiB.
+	// TokenCacheBytes bounds the memory of the cache of verified tokens; default 64 MiB,
+	// at most 64 GiB.
 	TokenCacheBytes int64
 	// RevokedDetails bounds how many revoked ids are kept with their details; the
-	// others cost a request when a token with such an id is seen. Default 65,536.
+	// others cost a request when a token with such an id is seen. Default 65,536, at most
+	// 16,777,216.
 	RevokedDetails int64
 	// MaxRevocations bounds the live revocations held, at about 11 bytes each (22
 	// for users); default 20 million. Beyond it the verifier is no longer fresh.
@@ -101,6 +107,9 @@ type Config struct {
 	// Logger receives alarms and changes of state; default slog.Default().
 	Logger *slog.Logger
 }
+
+// minStale is the smallest bound that probes and requests fit into.
+const minStale = 2 * time.Second
 
 // StalePolicy says what a verifier does that cannot prove its freshness.
 type StalePolicy int
@@ -130,7 +139,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.RevokedDetails = or(c.RevokedDetails, 1<<16)
 	c.MaxRevocations = or(c.MaxRevocations, 20_000_000)
 	c.MaxAsks = or(c.MaxAsks, 256)
-	c.ProbeInterval = or(c.ProbeInterval, min(time.Second, c.MaxStale/3))
+	c.ProbeInterval = or(c.ProbeInterval, min(time.Second, max(c.MaxStale, minStale)/3))
 	c.RequestTimeout = or(c.RequestTimeout, 2*time.Second)
 	if c.HTTPClient == nil && c.IntrospectionURL == "" {
 		c.HTTPClient = &http.Client{}
@@ -157,26 +166,70 @@ func (c *Config) validate() error {
 			wrong = append(wrong, fmt.Errorf("verifier: Config.%s %s", field, want))
 		}
 	}
-	check(c.Issuer != "", "Issuer", "is required")
-	check(c.Audience != "", "Audience", "is required")
+	c.checkNames(check)
 	c.checkMode(check)
-	check(len(c.Name) <= 128, "Name", "must be at most 128 bytes")
-	check(c.MaxStale >= 2*time.Second, "MaxStale", "must be at least 2 s")
-	check(c.Stale >= Ask && c.Stale <= Accept, "Stale", "must be Ask, Reject or Accept")
-	check((c.Stale == Accept) == (c.AcceptGrace > 0), "AcceptGrace", "is required with Accept, and only there")
-	check(c.Leeway > 0 && c.Leeway <= time.Minute, "Leeway", "must be between 0 and 60 s")
-	check(c.MaxLifetime > 0 && c.MaxLifetime <= time.Hour, "MaxLifetime", "must be between 0 and 1 h")
-	check((len(c.Keys) > 0) == (len(c.FeedKeys) > 0) || !c.SharedSecret.IsZero() || c.Mode == Remote, "Keys", "and FeedKeys must be given together")
-	check(len(c.Keys) == 0 && len(c.FeedKeys) == 0 || c.JWKSURL == "", "JWKSURL", "cannot be combined with Keys or FeedKeys")
+	c.checkTimes(check)
+	c.checkKeys(check)
 	c.checkShared(check)
-	check(c.KeyRefresh > 0, "KeyRefresh", "must be positive")
-	check(c.TokenCacheBytes > 0, "TokenCacheBytes", "must be positive")
-	check(c.RevokedDetails > 0, "RevokedDetails", "must be positive")
+	check(c.TokenCacheBytes > 0 && c.TokenCacheBytes <= 64<<30, "TokenCacheBytes", "must be between 1 and 64 GiB")
+	check(c.RevokedDetails > 0 && c.RevokedDetails <= 1<<24, "RevokedDetails", "must be between 1 and 16,777,216")
 	check(c.MaxRevocations > 0, "MaxRevocations", "must be positive")
 	check(c.MaxAsks > 0, "MaxAsks", "must be positive")
-	check(c.ProbeInterval > 0 && c.ProbeInterval <= c.MaxStale/3, "ProbeInterval", "must be at most a third of MaxStale")
-	check(c.RequestTimeout > 0 && c.RequestTimeout <= c.MaxStale, "RequestTimeout", "must be positive and at most MaxStale")
 	return errors.Join(wrong...)
+}
+
+// checkNames checks the names, which are compared byte by byte with what others say:
+// a space too many, and no token is ever good.
+func (c *Config) checkNames(check checkFunc) {
+	const clean = "must have no space at either end, no control character, and be UTF-8"
+	for _, name := range []struct {
+		field, value string
+		longest      int
+	}{{"Issuer", c.Issuer, 1024}, {"Audience", c.Audience, 256}, {"Name", c.Name, 128}} {
+		if name.field == "Name" && name.value == c.Audience && len(name.value) <= name.longest {
+			continue // the default: what is wrong with it has been said
+		}
+		check(name.value != "" || name.field == "Name", name.field, "is required")
+		check(len(name.value) <= name.longest, name.field, fmt.Sprintf("must be at most %d bytes long", name.longest))
+		check(isClean(name.value), name.field, clean)
+	}
+}
+
+func isClean(name string) bool {
+	return utf8.ValidString(name) && strings.TrimSpace(name) == name && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
+// checkTimes checks the bounds and intervals. What is measured by MaxStale is not
+// measured by one that is wrong.
+func (c *Config) checkTimes(check checkFunc) {
+	check(c.MaxStale >= minStale, "MaxStale", "must be at least 2 s")
+	check(c.Stale >= Ask && c.Stale <= Accept, "Stale", "must be Ask, Reject or Accept")
+	check(c.AcceptGrace >= 0, "AcceptGrace", "must not be negative")
+	check(c.AcceptGrace < 0 || (c.Stale == Accept) == (c.AcceptGrace > 0), "AcceptGrace", "is required with Accept, and only there")
+	check(c.Leeway > 0 && c.Leeway <= token.LeewayCap, "Leeway", "must be between 0 and 60 s")
+	check(c.MaxLifetime > 0 && c.MaxLifetime <= token.LifetimeCap, "MaxLifetime", "must be between 0 and 1 h")
+	check(c.KeyRefresh > 0, "KeyRefresh", "must be positive")
+	bound := max(c.MaxStale, minStale)
+	check(c.ProbeInterval > 0 && c.ProbeInterval <= bound/3, "ProbeInterval", "must be positive and at most a third of MaxStale")
+	check(c.RequestTimeout > 0 && c.RequestTimeout <= bound, "RequestTimeout", "must be positive and at most MaxStale")
+}
+
+// checkKeys checks where the public keys come from. The keys themselves are checked
+// where they are used, but for those of the feed.
+func (c *Config) checkKeys(check checkFunc) {
+	check((len(c.Keys) > 0) == (len(c.FeedKeys) > 0) || !c.SharedSecret.IsZero() || c.Mode == Remote, "Keys", "and FeedKeys must be given together")
+	check(len(c.Keys) == 0 && len(c.FeedKeys) == 0 || c.JWKSURL == "", "JWKSURL", "cannot be combined with Keys or FeedKeys")
+	if c.JWKSURL != "" {
+		_, err := checkEndpoint(c.JWKSURL)
+		check(err == nil, "JWKSURL", fmt.Sprint(err))
+	}
+	check(c.HTTPClient == nil || c.HTTPClient.Timeout >= 0, "HTTPClient", "must have a Timeout that is not negative")
+	known := make(map[string]bool, len(c.FeedKeys))
+	for _, k := range c.FeedKeys {
+		check(k.ID != "" && !known[k.ID], "FeedKeys", "must have each an ID of its own")
+		check(len(k.Public) == ed25519.PublicKeySize, "FeedKeys", "must be Ed25519 keys of 32 bytes")
+		known[k.ID] = true
+	}
 }
 
 // newInstance names this process among those of its service.

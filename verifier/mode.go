@@ -57,6 +57,7 @@ type checkFunc = func(ok bool, field, want string)
 // trusted is never ignored in silence; bounds and intervals that a mode has no
 // use for are.
 func (c *Config) checkMode(check checkFunc) {
+	check(c.NATS == nil || !c.NATS.IsClosed(), "NATS", "must not be closed")
 	switch c.Mode {
 	case Local:
 		check(c.NATS != nil, "NATS", "is required")
@@ -101,7 +102,7 @@ func (c *Config) checkTransport(check checkFunc) {
 func checkEndpoint(endpoint string) (secure bool, err error) {
 	u, err := url.Parse(endpoint)
 	switch {
-	case err != nil:
+	case err != nil, strings.ContainsFunc(endpoint, unicode.IsSpace):
 		return false, errors.New("must be a URL") // the parser's error repeats what may hold a secret
 	case u.User != nil:
 		return false, errors.New("must hold no user or password: they would be logged")

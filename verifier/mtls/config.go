@@ -53,7 +53,8 @@ func (c *Config) normalize() error {
 			return fmt.Errorf("mtls: Config.%s must be set", required.field)
 		}
 	}
-	if c.CertFile == c.KeyFile || c.CertFile == c.CAFile || c.KeyFile == c.CAFile {
+	cert, key, roots := filepath.Clean(c.CertFile), filepath.Clean(c.KeyFile), filepath.Clean(c.CAFile)
+	if cert == key || cert == roots || key == roots {
 		return errors.New("mtls: Config.CertFile, KeyFile and CAFile must be three files: renewal replaces them one by one")
 	}
 	if c.TrustDomain == "" {
