@@ -36,30 +36,46 @@ func main() {
 	audience := flag.String("audience", "orders", "the aud of good tokens: this service's name")
 	flag.Parse()
 
-	config := verifier.Config{Issuer: *issuer, Audience: *audience}
-	switch *mode {
-	case "local":
-	case "remote":
-		config.Mode = verifier.Remote
-	default:
+	id, secret := os.Getenv("CLIENT_ID"), os.Getenv("CLIENT_SECRET")
+	_, err := net.ResolveTCPAddr("tcp", *listen)
+	switch {
+	case flag.NArg() > 0:
+		log.Fatalf("%s: there are flags only", flag.Arg(0))
+	case *mode != "local" && *mode != "remote":
 		log.Fatalf("-mode %s: must be local or remote", *mode)
+	case *introspection != "" && *mode == "local":
+		log.Fatal("-introspection needs -mode remote")
+	case *introspection != "" && (id == "" || secret == ""):
+		log.Fatal("-introspection needs CLIENT_ID and CLIENT_SECRET: see `authsvc services add`")
+	case *introspection == "" && *natsURL == "":
+		log.Fatal("-nats must not be empty")
+	case *issuer == "":
+		log.Fatal("-issuer must not be empty")
+	case *audience == "":
+		log.Fatal("-audience must not be empty")
+	case err != nil:
+		log.Fatalf("-listen: %v", err)
 	}
-	var err error
+
+	config, asked := verifier.Config{Issuer: *issuer, Audience: *audience}, "-nats"
+	if *mode == "remote" {
+		config.Mode = verifier.Remote
+	}
 	if *introspection != "" {
-		config.IntrospectionURL, config.ClientID = *introspection, os.Getenv("CLIENT_ID")
-		config.ClientSecret = verifier.ClientSecret(os.Getenv("CLIENT_SECRET"))
+		asked = "-introspection"
+		config.IntrospectionURL, config.ClientID, config.ClientSecret = *introspection, id, verifier.ClientSecret(secret)
 	} else if config.NATS, err = nats.Connect(*natsURL, nats.MaxReconnects(-1)); err != nil {
-		log.Fatal(err)
+		log.Fatalf("-nats: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	v, err := verifier.New(ctx, config) // ready, or the 30 s are over
 	cancel()
 	if err != nil {
-		log.Fatal(err)
+		log.Fatalf("%s: %v", asked, err)
 	}
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
-		log.Fatal(err)
+		log.Fatalf("-listen: %v", err)
 	}
 	fmt.Printf("listening on http://%s\n", listener.Addr())
 	server := &http.Server{Handler: v.Middleware(http.HandlerFunc(hello)), ReadHeaderTimeout: 5 * time.Second}

@@ -21,11 +21,12 @@ and python3-cryptography.
 import argparse
 import asyncio
 import logging
+import math
 import os
 import re
 import socket
 import time
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit
 
 import fastapi
 import httpx
@@ -98,11 +99,14 @@ class Local:
 
     def __init__(self, args, http):
         self.args, self.http = args, http
-        self.keys, self.fetched, self.tried = {}, 0.0, 0.0
+        self.keys, self.fetched, self.tried = {}, -math.inf, -math.inf
         self.fetching = asyncio.Lock()
 
     async def start(self):
-        await self.fetch()
+        try:
+            await self.fetch()
+        except Unavailable:
+            pass  # it is asked again for the first token
 
     async def fetch(self):
         self.tried = time.monotonic()
@@ -189,14 +193,41 @@ def application(verifier, http):
     return app
 
 
+def url(text):
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or text.strip() != text:
+        raise argparse.ArgumentTypeError("must be an http or https URL")
+    return text
+
+
+def address(text):
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError("must be host:port")
+    return host, int(port)
+
+
+def seconds(text):
+    value = float(text)
+    if not 0 <= value <= 60:
+        raise argparse.ArgumentTypeError("must be 0 to 60")
+    return value
+
+
+def name(text):
+    if not text or text.strip() != text:
+        raise argparse.ArgumentTypeError("must be a name")
+    return text
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     p.add_argument("--mode", choices=["remote", "local"], default="remote")
-    p.add_argument("--listen", default="127.0.0.1:8084", help="host:port; port 0 takes a free one")
-    p.add_argument("--issuer", default="http://127.0.0.1:8080", help="the iss of good tokens")
-    p.add_argument("--audience", default="orders", help="the aud of good tokens: this service's name")
-    p.add_argument("--introspection", help="default: /v1/introspect of the issuer")
-    p.add_argument("--leeway", type=float, default=10, help="seconds that clocks may differ, with --mode local")
+    p.add_argument("--listen", type=address, default="127.0.0.1:8084", help="host:port; port 0 takes a free one")
+    p.add_argument("--issuer", type=url, default="http://127.0.0.1:8080", help="the iss of good tokens")
+    p.add_argument("--audience", type=name, default="orders", help="the aud of good tokens: this service's name")
+    p.add_argument("--introspection", type=url, help="default: /v1/introspect of the issuer")
+    p.add_argument("--leeway", type=seconds, default=10, help="seconds that clocks may differ, with --mode local")
     args = p.parse_args()
     args.introspection = args.introspection or args.issuer + "/v1/introspect"
     if args.mode == "remote" and not (os.environ.get("CLIENT_ID") and os.environ.get("CLIENT_SECRET")):
@@ -204,13 +235,15 @@ def main():
 
     http = httpx.AsyncClient(timeout=TIMEOUT)  # one for all: it keeps its connections
     verifier = {"remote": Remote, "local": Local}[args.mode](args, http)
-    host, _, port = args.listen.rpartition(":")
     # By its protocol asyncio knows it for TCP, and sends small answers at once; without
     # it each request waits 40 ms for the peer's delayed acknowledgement.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, int(port)))
-    listener.listen()
+    try:
+        listener.bind(args.listen)
+        listener.listen()
+    except OSError as e:
+        p.error("argument --listen: %s" % e)
     print("listening on http://%s:%d" % listener.getsockname()[:2], flush=True)
     config = uvicorn.Config(application(verifier, http), log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listener])

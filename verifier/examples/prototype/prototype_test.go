@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -282,14 +283,84 @@ func encode(t *testing.T, object map[string]any) string {
 }
 
 // TestPythonRemoteNeedsCredentials: what is missing is said at start.
-func TestPythonRemoteNeedsCredentials(t *testing.T) {
+// TestMistakesAreNamed in one line, by the flag, before anything is asked.
+func TestMistakesAreNamed(t *testing.T) {
+	t.Parallel()
+	binary := build(t)
+	for _, c := range []struct {
+		python bool
+		flags  string
+		want   string
+	}{
+		{false, "-mode both", "-mode "},
+		{false, "-mode local extra", "extra"},
+		{false, "-issuer=", "-issuer "},
+		{false, "-audience=", "-audience "},
+		{false, "-nats nats://127.0.0.1:1", "-nats:"},
+		{false, "-nats=", "-nats "},
+		{false, "-listen nonsense", "-listen:"},
+		{false, "-listen 127.0.0.1:99999", "-listen:"},
+		{false, "-introspection http://127.0.0.1:1/", "-mode remote"},
+		{false, "-mode remote -introspection nonsense", "-introspection:"},
+		{false, "-mode remote -introspection http://auth.example/", "-introspection:"},
+		{true, "--mode both", "--mode"},
+		{true, "--mode local extra", "extra"},
+		{true, "--issuer=", "--issuer"},
+		{true, "--issuer nonsense", "--issuer"},
+		{true, "--audience=", "--audience"},
+		{true, "--listen nonsense", "--listen"},
+		{true, "--listen 127.0.0.1:99999", "--listen"},
+		{true, "--listen 192.0.2.1:0", "--listen"},
+		{true, "--introspection nonsense", "--introspection"},
+		{true, "--introspection ftp://127.0.0.1/", "--introspection"},
+		{true, "--leeway x", "--leeway"},
+		{true, "--leeway=-5", "--leeway"},
+		{true, "--leeway nan", "--leeway"},
+	} {
+		t.Run(c.flags, func(t *testing.T) {
+			name, flags := binary, strings.Fields(c.flags)
+			if c.python {
+				requirePython(t)
+				name, flags = interpreter, append([]string{"prototype.py"}, flags...)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // what is not refused serves
+			defer cancel()
+			cmd := exec.CommandContext(ctx, name, flags...)
+			cmd.Env = []string{"CLIENT_ID=orders", "CLIENT_SECRET=x"}
+			out, err := cmd.CombinedOutput()
+			text := strings.TrimSpace(string(out))
+			last := text[strings.LastIndex(text, "\n")+1:]
+			if err == nil || !strings.Contains(last, c.want) || strings.Contains(text, "Traceback") || !c.python && last != text {
+				t.Errorf("%v\n%s", err, text)
+			}
+		})
+	}
+}
+
+// TestPythonLocalStartsWithoutTheAuthService, and says what it waits for.
+func TestPythonLocalStartsWithoutTheAuthService(t *testing.T) {
 	t.Parallel()
 	requirePython(t)
-	cmd := exec.CommandContext(t.Context(), interpreter, "prototype.py", "--mode", "remote", "--listen", "127.0.0.1:0")
-	cmd.Env = []string{"CLIENT_ID=orders"}
-	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "CLIENT_SECRET") || strings.Contains(string(out), "Traceback") {
-		t.Errorf("%v\n%s", err, out)
+	s := start(t, os.Environ(), interpreter, "prototype.py", "--mode", "local", "--listen", "127.0.0.1:0", "--issuer", "http://127.0.0.1:1")
+	const token = "eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.e30.AAAA"
+	if got := s.get(t, token); got.status != 503 {
+		t.Errorf("a token without any keys: %+v", got)
+	}
+}
+
+func TestRemoteOverHTTPNeedsCredentials(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	for _, command := range [][]string{
+		{interpreter, "prototype.py", "--mode", "remote", "--listen", "127.0.0.1:0"},
+		{build(t), "-mode", "remote", "-introspection", "http://127.0.0.1:1/"},
+	} {
+		cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
+		cmd.Env = []string{"CLIENT_ID=orders"}
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "CLIENT_SECRET") || strings.Contains(string(out), "Traceback") {
+			t.Errorf("%v\n%s", err, out)
+		}
 	}
 }
 
