@@ -97,7 +97,11 @@
 // [Verifier.Watch] learns of a revocation within Config.ProbeInterval and the time
 // of the answer, where a quarter of Config.MaxAsks is enough for all watched
 // tokens. In any case, with a slow authority or none, no watch goes on for longer than
-// [Config.MaxStale] after the last question whose answer was good.
+// [Config.MaxStale] after the last question whose answer was good. It ends earlier,
+// with [ErrUnavailable], where three questions about it in a row had no answer: one
+// that is lost ends nothing, and an authority that is away ends every watch within
+// about three times Config.ProbeInterval and Config.RequestTimeout, which is 9 s by
+// default.
 //
 // What it does not: it is as fast and as available as the authority and the way
 // there, and whoever operates either sees every token. Over NATS the answer is

@@ -413,6 +413,7 @@ func TestReasonsOfTheAuthority(t *testing.T) {
 		"expired":          {ErrExpired, "expired"},
 		"revoked":          {ErrRevoked, ReasonRevokedElsewhere},
 		"account_inactive": {ErrRevoked, ReasonRevokedElsewhere},
+		"revoked_key":      {ErrRevoked, ReasonRevokedKey},
 		"bad_signature":    {ErrInvalid, "bad_signature"},
 		"Bad\nreason":      {ErrInvalid, ReasonInactive},
 	} {
@@ -497,10 +498,21 @@ func TestWatchesShareTheirQuestions(t *testing.T) {
 // TestAWatchEndsWithinTheBound: whatever the intervals and timeouts, no watch goes on
 // for longer than MaxStale after the authority last said that its token is good.
 func TestAWatchEndsWithinTheBound(t *testing.T) {
-	slow := func(c *Config) {
-		c.MaxStale, c.ProbeInterval, c.RequestTimeout = 12*time.Second, 4*time.Second, 12*time.Second
+	for _, c := range []struct{ maxStale, probe, request, bound time.Duration }{
+		{12 * time.Second, 4 * time.Second, 12 * time.Second, 12 * time.Second},
+		{0, 0, 0, 9300 * time.Millisecond}, // by three lost answers: of 1 s and a tenth each, and 2 s
+	} {
+		t.Run(c.bound.String(), func(t *testing.T) {
+			watchWithin(t, c.bound, func(to *Config) {
+				to.MaxStale, to.ProbeInterval, to.RequestTimeout = c.maxStale, c.probe, c.request
+			})
+		})
 	}
-	remotely(t, slow, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
+}
+
+func watchWithin(t *testing.T, bound time.Duration, change func(*Config)) {
+	t.Helper()
+	remotely(t, change, func(t *testing.T, v *Verifier, o *scriptedOracle, log *memoryLog) {
 		claims, err := v.Verify(t.Context(), log.mint(t, "u", "s", "j").raw)
 		if err != nil {
 			t.Fatal(err)
@@ -514,7 +526,7 @@ func TestAWatchEndsWithinTheBound(t *testing.T) {
 		o.set(func(o *scriptedOracle) { o.takes = time.Hour })
 		began := time.Now()
 		<-watched.Done()
-		if took := time.Since(began); !errors.Is(context.Cause(watched), ErrUnavailable) || took > 12*time.Second {
+		if took := time.Since(began); !errors.Is(context.Cause(watched), ErrUnavailable) || took > bound {
 			t.Errorf("after %v: %v", took, context.Cause(watched))
 		}
 	})

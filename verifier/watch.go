@@ -22,7 +22,11 @@ import (
 //
 // In Mode [Remote] the authority is asked about each watched token once in
 // Config.ProbeInterval, and the claims must come from this verifier. Where they are
-// older than that, Watch asks before it returns, for Config.RequestTimeout at most.
+// older than that, Watch asks before it returns, for Config.RequestTimeout at most. Where
+// three questions in a row have no answer the context ends, with ErrUnavailable: at the
+// latest 3 × (1.1 × Config.ProbeInterval + Config.RequestTimeout) after the last good
+// one, if a quarter of Config.MaxAsks is enough to ask about all in time, and never
+// later than Config.MaxStale.
 func (v *Verifier) Watch(ctx context.Context, claims *Claims) (watched context.Context, cancel context.CancelFunc) {
 	if v.remote != nil {
 		return v.remote.patrol.watch(ctx, claims)
