@@ -181,18 +181,19 @@ func (c *Config) validate() error {
 // checkNames checks the names, which are compared byte by byte with what others say:
 // a space too many, and no token is ever good.
 func (c *Config) checkNames(check checkFunc) {
-	const clean = "must have no space at either end, no control character, and be UTF-8"
-	for _, name := range []struct {
-		field, value string
-		longest      int
-	}{{"Issuer", c.Issuer, 1024}, {"Audience", c.Audience, 256}, {"Name", c.Name, 128}} {
-		if name.field == "Name" && name.value == c.Audience && len(name.value) <= name.longest {
-			continue // the default: what is wrong with it has been said
-		}
-		check(name.value != "" || name.field == "Name", name.field, "is required")
-		check(len(name.value) <= name.longest, name.field, fmt.Sprintf("must be at most %d bytes long", name.longest))
-		check(isClean(name.value), name.field, clean)
+	if err := token.CheckIssuer(c.Issuer); err != nil {
+		check(false, "Issuer", err.Error())
 	}
+	check(c.Audience != "", "Audience", "is required")
+	checkName(check, "Audience", c.Audience, 256)
+	if c.Name != c.Audience || len(c.Name) > 128 { // the default: what is wrong with it has been said
+		checkName(check, "Name", c.Name, 128)
+	}
+}
+
+func checkName(check checkFunc, field, name string, longest int) {
+	check(len(name) <= longest, field, fmt.Sprintf("must be at most %d bytes long", longest))
+	check(isClean(name), field, "must have no space at either end, no control character, and be UTF-8")
 }
 
 func isClean(name string) bool {

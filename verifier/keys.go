@@ -189,9 +189,10 @@ func (k *keyring) askBus(ctx context.Context, a authority) (*keyState, error) {
 // maxJWKS bounds a JWKS document, in bytes.
 const maxJWKS = 256 << 10
 
-// fetchJWKS reads, within RequestTimeout whatever the client's patience, token keys and feed keys from the authority's JWKS document: the
+// fetchJWKS reads token keys and feed keys from the authority's JWKS document: the
 // feed keys are its member "authbus_feed" (RFC 7517 §5 allows others), and
-// "authbus_killed_secrets" names shared secrets that are dead.
+// "authbus_killed_secrets" names shared secrets that are dead. RequestTimeout bounds
+// it, however patient the client is.
 func fetchJWKS(ctx context.Context, c *Config) (state *keyState, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.RequestTimeout)
 	defer cancel()

@@ -116,9 +116,8 @@ func (v *Verifier) awaitFresh(ctx context.Context) error {
 }
 
 // Close ends the verifier's work on the bus, and waits until it has ended, with every
-// request under way. From
-// then on every token is refused with [ErrUnavailable], and every watched
-// context has ended with it. The connection stays open.
+// request under way. From then on every token is refused with [ErrUnavailable], and
+// every watched context has ended with it. The connection stays open.
 func (v *Verifier) Close() {
 	v.closeOnce.Do(func() {
 		v.stop()

@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode"
 )
+
+// maxIssuer bounds an issuer, in bytes.
+const maxIssuer = 1024
 
 // CheckIssuer refuses what cannot be the issuer of tokens: it is an http or https URL
 // without user, query and fragment, which is compared byte by byte (RFC 8414 §2). It
@@ -15,7 +19,9 @@ func CheckIssuer(issuer string) error {
 	switch {
 	case issuer == "":
 		return errors.New("is required")
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+	case len(issuer) > maxIssuer:
+		return fmt.Errorf("is longer than %d bytes", maxIssuer)
+	case err != nil || strings.ContainsFunc(issuer, unicode.IsSpace) || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return fmt.Errorf("%q is not an http or https URL", issuer)
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(issuer, "?#"):
 		return fmt.Errorf("%q has a query, a fragment or a user", issuer)
