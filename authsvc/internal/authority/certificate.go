@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,11 +42,19 @@ func (a *Authority) RevokedCertificates(ctx context.Context) ([]string, error) {
 	return revoked, nil
 }
 
-// revokeCertificate ends what runs on a certificate and any other of the same key.
+// revokeCertificate ends what runs on a certificate and any other of the same key. A
+// live record that says so for as long is enough: whoever revokes it again gets that.
 func (a *Authority) revokeCertificate(tx *store.Tx, r RevokeRequest, actor string) (events.Revocation, error) {
 	until := tx.Now().Add(longestCertRecord)
 	if !r.NotAfter.IsZero() {
 		until = r.NotAfter.Add(certMargin)
+	}
+	known, err := tx.LiveRecord(events.ScopeCert, r.ID)
+	switch {
+	case err == nil && known.Epoch == tx.Head().Epoch && known.ExpiresAt >= until.Unix():
+		return known.Revocation, nil
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return events.Revocation{}, err
 	}
 	record, err := tx.Revoke(events.ScopeCert, r.ID, until, r.Reason, actor)
 	if err != nil {

@@ -66,3 +66,39 @@ func TestImpossibleEndsOfCertificatesAreRefused(t *testing.T) {
 		w.wantCode(err, authority.CodeInvalidInput, name)
 	}
 }
+
+// TestACertificateIsRevokedOnce: to revoke it again tells the same record, as long as
+// that lives long enough, and has it published where it waits.
+func TestACertificateIsRevokedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		admin := w.admin()
+		id, end := strings.Repeat("1d", 32), time.Now().Add(24*time.Hour)
+		revoke := func(notAfter time.Time, reason string) authority.Revoked {
+			done, err := w.Revoke(w.ctx(), admin, authority.RevokeRequest{
+				Scope: events.ScopeCert, ID: id, Reason: reason, NotAfter: notAfter,
+			})
+			w.must(err)
+			return done
+		}
+		first := revoke(end, "key copied")
+		time.Sleep(time.Hour)
+		if again := revoke(end, "again"); again != first {
+			t.Errorf("revoked again as %+v, it was %+v", again, first)
+		}
+		if earlier := revoke(end.Add(-time.Hour), "again"); earlier != first {
+			t.Errorf("until an hour earlier: %+v", earlier)
+		}
+		if longer := revoke(end.Add(time.Second), "longer"); longer.Rev != first.Rev+1 {
+			t.Errorf("for longer than the record lives: %+v after %+v", longer, first)
+		}
+		if records := w.records(); len(records) != 2 || records[0].Reason != "key copied" {
+			t.Errorf("the log holds %+v", records)
+		}
+		time.Sleep(25 * time.Hour)
+		admin.AuthTime = time.Now().Unix()
+		if late := revoke(end.Add(48*time.Hour), "late"); late.Rev != first.Rev+2 {
+			t.Errorf("when the records have expired: %+v", late)
+		}
+	})
+}

@@ -55,6 +55,7 @@ type LogEntry struct {
 const (
 	headColumns       = "h.epoch, h.rev, h.event_seq, h.everyone_rev, h.keys_version"
 	revocationColumns = "r.epoch, r.rev, r.scope, r.target, r.expires_at, r.reason, r.at"
+	logColumns        = revocationColumns + ", r.actor, r.delivered_at"
 )
 
 func (h *Head) fields() []any {
@@ -76,6 +77,12 @@ func scanRevocation(row scanner) (events.Revocation, error) {
 	var r events.Revocation
 	err := row.Scan(revocationFields(&r)...)
 	return r, err
+}
+
+func scanLogEntry(row scanner) (LogEntry, error) {
+	var e LogEntry
+	err := row.Scan(append(revocationFields(&e.Revocation), &e.Actor, moment{&e.DeliveredAt})...)
+	return e, err
 }
 
 // logRow is the head, and a record where the query has found one beside it.
@@ -208,6 +215,14 @@ func (r *Reader) AllRevokedCertificates() ([]string, error) {
 		"SELECT DISTINCT target FROM revocations WHERE scope = 'cert' AND expires_at >= $1 ORDER BY target", time.Now().Unix())
 }
 
+// LiveRecord returns the live record of that scope and id that lives longest, and of
+// several the latest; or ErrNotFound.
+func (r *Reader) LiveRecord(scope events.Scope, id string) (LogEntry, error) {
+	return one(r, scanLogEntry, "SELECT "+logColumns+` FROM revocations r
+		WHERE r.scope = $1 AND r.target = $2 AND r.expires_at >= $3
+		ORDER BY r.expires_at DESC, r.rev DESC LIMIT 1`, string(scope), id, time.Now().Unix())
+}
+
 // LogFilter chooses from the log. Empty fields choose everything.
 type LogFilter struct {
 	Scope events.Scope
@@ -220,11 +235,7 @@ type LogFilter struct {
 
 // Log lists the records that the table still holds, newest first.
 func (r *Reader) Log(f LogFilter) ([]LogEntry, error) {
-	return all(r, func(s scanner) (LogEntry, error) {
-		var e LogEntry
-		err := s.Scan(append(revocationFields(&e.Revocation), &e.Actor, moment{&e.DeliveredAt})...)
-		return e, err
-	}, "SELECT "+revocationColumns+`, r.actor, r.delivered_at FROM revocations r
+	return all(r, scanLogEntry, "SELECT "+logColumns+` FROM revocations r
 		WHERE ($1 = '' OR r.scope = $1) AND ($2 = '' OR r.target = $2) AND (CAST($3 AS BIGINT) = 0 OR r.rev < $3)
 		ORDER BY r.rev DESC LIMIT $4`, string(f.Scope), f.ID, f.Before, f.Limit)
 }

@@ -263,6 +263,18 @@ func testCertificates(t *testing.T, db *store.DB) {
 	r := db.Reader(t.Context())
 	expect(t, "revoked", []string{"c_1"})(r.RevokedCertificates("c_2", "c_1", "c_3", "c_4"))
 	expect(t, "nothing asked", []string(nil))(r.RevokedCertificates())
+	write(t, db, func(tx *store.Tx) error { // for less time than those before
+		_, err := tx.Revoke(events.ScopeCert, "c_1", tx.Now().Add(time.Minute), "", "u_admin")
+		return err
+	})
+	if longest := get[store.LogEntry](t)(r.LiveRecord(events.ScopeCert, "c_1")); longest.Rev != 2 || longest.ID != "c_1" || longest.Actor == "" {
+		t.Errorf("the record that lives longest is %+v", longest)
+	}
+	for _, id := range []string{"c_2", "c_3", "c_4"} {
+		if found, err := r.LiveRecord(events.ScopeCert, id); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: found %+v, %v", id, found, err)
+		}
+	}
 }
 
 // testLongLived: a certificate's record stays for days among thousands that have
