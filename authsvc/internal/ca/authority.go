@@ -26,6 +26,9 @@ type CA struct {
 // ErrNoCA is returned by [Open] where the directory holds no CA.
 var ErrNoCA = errors.New("there is no CA: create it with authsvc ca init")
 
+// BundleFile is the file of the roots in the CA's directory.
+const BundleFile = "bundle.crt"
+
 // The lifetimes of what is no leaf.
 const (
 	rootLifetime         = 10 * 365 * 24 * time.Hour
@@ -37,7 +40,7 @@ const (
 // directory that must not exist or be empty.
 func Init(dir, trustDomain string) error {
 	if err := events.CheckTrustDomain(trustDomain); err != nil {
-		return err
+		return &FieldError{"TrustDomain", err}
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: a CA is not overwritten", dir)
@@ -72,12 +75,12 @@ func build(dir, trustDomain string) error {
 		err = try(root, next, trustDomain)
 	}
 	if err != nil {
-		return err
+		return &FieldError{"TrustDomain", fmt.Errorf("the trust domain %q does not work in certificates: %w", trustDomain, err)}
 	}
 	return errors.Join(
 		os.Mkdir(filepath.Join(dir, "previous"), 0o700),
 		createFile(rootKeyPath(dir, root.cert), encodeKey(root.key)),
-		createFile(filepath.Join(dir, "bundle.crt"), events.EncodeCertificates(root.cert)),
+		createFile(filepath.Join(dir, BundleFile), events.EncodeCertificates(root.cert)),
 		next.save(dir),
 	)
 }
@@ -95,15 +98,13 @@ func try(root, i *issuer, trustDomain string) error {
 	}
 	leaf, err := sign(template, i.cert, &key.PublicKey, i.key)
 	if err != nil {
-		return fmt.Errorf("the trust domain %q does not work in certificates: %w", trustDomain, err)
+		return err
 	}
 	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
 	options.Roots.AddCert(root.cert)
 	options.Intermediates.AddCert(i.cert)
-	if _, err := leaf.Verify(options); err != nil {
-		return fmt.Errorf("the trust domain %q does not work in certificates: %w", trustDomain, err)
-	}
-	return nil
+	_, err = leaf.Verify(options)
+	return err
 }
 
 // Open opens the CA in a directory.
@@ -126,6 +127,9 @@ func (c *CA) locked(fn func(*state) error) error {
 	if _, err := os.Stat(filepath.Join(c.dir, "issuer.pem")); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", c.dir, ErrNoCA)
 	}
+	if err := checkOwn(c.dir); err != nil {
+		return err
+	}
 	unlock, err := lock(c.dir)
 	if err != nil {
 		return err
@@ -142,7 +146,7 @@ func (c *CA) locked(fn func(*state) error) error {
 }
 
 func (c *CA) load() (*state, error) {
-	bundle, err := os.ReadFile(filepath.Join(c.dir, "bundle.crt"))
+	bundle, err := os.ReadFile(filepath.Join(c.dir, BundleFile))
 	if err != nil {
 		return nil, err
 	}

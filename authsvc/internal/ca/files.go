@@ -54,6 +54,32 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// checkOwn refuses a directory in which others can put a file in the place of another.
+func checkOwn(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("looking at the directory: %w", err)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be changed by others (mode %04o): it must have mode 0700", dir, info.Mode().Perm())
+	}
+	return nil
+}
+
+// checkWritable refuses a directory that no file could be written to, or that could
+// not be made. It leaves nothing behind.
+func checkWritable(dir string) error {
+	dir = filepath.Clean(dir)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir {
+		return checkWritable(filepath.Dir(dir)) // it is made when there is something to write
+	}
+	f, err := os.CreateTemp(dir, ".new-*")
+	if err != nil {
+		return fmt.Errorf("writing to the directory: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // readSecret reads a file with a key, and refuses one that others can read.
 func readSecret(path string) ([]byte, error) {
 	info, err := os.Stat(path)

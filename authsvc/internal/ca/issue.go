@@ -30,8 +30,8 @@ type Request struct {
 	// Peer makes one with Hosts good for a client as well, whom only other servers
 	// with such certificates accept: for the routes of a NATS cluster.
 	Peer bool
-	// Lifetime is 1 minute to events.MaxCertificateLifetime; 0 means DefaultLifetime.
-	// A certificate ends with its issuer, however.
+	// Lifetime is 1 minute to events.MaxCertificateLifetime, and no longer than the
+	// intermediate has; 0 means DefaultLifetime, or what the intermediate has.
 	Lifetime time.Duration
 
 	key    *ecdsa.PublicKey // of somebody else; nil makes one
@@ -50,10 +50,13 @@ type Issued struct {
 var errKeyKnown = errors.New("the key has been certified before: make a new one")
 
 // Issue issues a certificate with a new key. To issue one more for a name that has
-// one is no mistake; both count.
+// one is no mistake; both count. What is wrong with the request is a [*FieldError].
 func (c *CA) Issue(r Request) (*Issued, error) {
 	var issued *Issued
 	err := c.locked(func(s *state) (err error) {
+		if err := s.outlives(r.Lifetime); err != nil {
+			return err
+		}
 		issued, err = c.issue(s, r)
 		return err
 	})
@@ -61,6 +64,16 @@ func (c *CA) Issue(r Request) (*Issued, error) {
 		return nil, fmt.Errorf("issuing a certificate for %q: %w", r.Name, err)
 	}
 	return issued, nil
+}
+
+// outlives refuses a lifetime that somebody asked for and that the intermediate does
+// not have: what they get would end before they expect it.
+func (s *state) outlives(lifetime time.Duration) error {
+	end := s.issuer.cert.NotAfter
+	if left := time.Until(end); lifetime > left && left > 0 {
+		return &FieldError{"Lifetime", fmt.Errorf("the intermediate ends before that, at %s: run authsvc ca rotate", end.Format(time.RFC3339))}
+	}
+	return nil
 }
 
 func (c *CA) issue(s *state, r Request) (*Issued, error) {
@@ -100,14 +113,14 @@ func (c *CA) issue(s *state, r Request) (*Issued, error) {
 func (r Request) template(trustDomain string) (*x509.Certificate, error) {
 	id, err := events.SPIFFEID(trustDomain, r.Name)
 	if err != nil {
-		return nil, err
+		return nil, &FieldError{"Name", err}
 	}
 	lifetime := cmp.Or(r.Lifetime, DefaultLifetime)
-	if err := checkLifetime(lifetime); err != nil {
-		return nil, err
+	if err := CheckLifetime(lifetime); err != nil {
+		return nil, &FieldError{"Lifetime", err}
 	}
 	if r.Peer && len(r.Hosts) == 0 {
-		return nil, errors.New("a peer is a server, and needs host names")
+		return nil, &FieldError{"Peer", errors.New("a peer is a server, and needs host names")}
 	}
 	serial, err := newSerial()
 	if err != nil {
@@ -134,7 +147,8 @@ func (r Request) template(trustDomain string) (*x509.Certificate, error) {
 	return t, addHosts(t, r.Hosts)
 }
 
-func checkLifetime(lifetime time.Duration) error {
+// CheckLifetime says what is wrong with the lifetime of a certificate.
+func CheckLifetime(lifetime time.Duration) error {
 	if lifetime < minLifetime || lifetime > events.MaxCertificateLifetime {
 		return fmt.Errorf("a certificate lives for 1 minute to %v, not %v", events.MaxCertificateLifetime, lifetime)
 	}
@@ -142,15 +156,22 @@ func checkLifetime(lifetime time.Duration) error {
 }
 
 func addHosts(t *x509.Certificate, hosts []string) error {
+	seen := map[string]bool{}
 	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
+		ip, spelling := net.ParseIP(host), strings.ToLower(host)
+		switch {
+		case ip != nil:
+			spelling = ip.String()
 			t.IPAddresses = append(t.IPAddresses, ip)
-			continue
+		case isHostName(host):
+			t.DNSNames = append(t.DNSNames, host)
+		default:
+			return &FieldError{"Hosts", fmt.Errorf("%q is neither a host name nor an IP address", host)}
 		}
-		if !isHostName(host) {
-			return fmt.Errorf("%q is neither a host name nor an IP address", host)
+		if seen[spelling] {
+			return &FieldError{"Hosts", fmt.Errorf("%q is there twice", host)}
 		}
-		t.DNSNames = append(t.DNSNames, host)
+		seen[spelling] = true
 	}
 	return nil
 }

@@ -17,23 +17,31 @@ const bundleName = "ca.crt"
 // FileName is the name of a service as part of a file's name: its slashes are dots.
 func FileName(name string) string { return strings.ReplaceAll(name, "/", ".") }
 
-// files are the paths of a certificate, its key and the roots in a directory.
-func files(dir, name string) (cert, key, bundle string, err error) {
+// Files are the paths of a certificate, its key and the roots.
+type Files struct {
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
+	Bundle      string `json:"bundle"`
+}
+
+// FilesIn returns the paths in a directory, or the *FieldError of a name that
+// cannot have any.
+func FilesIn(dir, name string) (Files, error) {
 	base := filepath.Join(dir, FileName(name))
-	cert, key, bundle = base+".crt", base+".key", filepath.Join(dir, bundleName)
-	if strings.EqualFold(filepath.Base(cert), bundleName) {
-		return "", "", "", fmt.Errorf("a certificate called %q cannot be written: %s holds the roots", name, bundleName)
+	f := Files{Certificate: base + ".crt", Key: base + ".key", Bundle: filepath.Join(dir, bundleName)}
+	if strings.EqualFold(filepath.Base(f.Certificate), bundleName) {
+		return Files{}, &FieldError{"Name", fmt.Errorf("a certificate called %q cannot be written: %s holds the roots", name, bundleName)}
 	}
-	return cert, key, bundle, nil
+	return f, nil
 }
 
 // CheckFiles refuses where WriteFiles would: for whoever is about to issue.
 func CheckFiles(dir, name string) error {
-	cert, key, _, err := files(dir, name)
+	f, err := FilesIn(dir, name)
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{key, cert} {
+	for _, path := range []string{f.Key, f.Certificate} {
 		switch _, err := os.Lstat(path); {
 		case err == nil:
 			return fmt.Errorf("%s: %w: it is not overwritten", path, fs.ErrExist)
@@ -41,16 +49,17 @@ func CheckFiles(dir, name string) error {
 			return fmt.Errorf("looking at the directory: %w", err)
 		}
 	}
-	return nil
+	return checkWritable(dir)
 }
 
 // CheckReplace refuses to replace what is not a certificate of the name, such as
 // nothing: for whoever is about to renew. Different names may have the same files.
 func (c *CA) CheckReplace(dir, name string) error {
-	path, _, _, err := files(dir, name)
+	f, err := FilesIn(dir, name)
 	if err != nil {
 		return err
 	}
+	path := f.Certificate
 	text, err := os.ReadFile(path) //nolint:gosec // the operator's own file
 	if err != nil {
 		return fmt.Errorf("there is no certificate to replace: %w", err)
@@ -58,6 +67,9 @@ func (c *CA) CheckReplace(dir, name string) error {
 	certs, err := events.ParseCertificates(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w: it is not replaced", path, err)
+	}
+	if err := checkWritable(dir); err != nil {
+		return err
 	}
 	return c.locked(func(*state) error {
 		if r := c.records.byID[events.CertificateID(certs[0])]; r == nil || r.Name != name {
@@ -70,20 +82,20 @@ func (c *CA) CheckReplace(dir, name string) error {
 // WriteFiles writes NAME.crt, NAME.key and ca.crt to a directory, which is created
 // if it is missing. It refuses to overwrite the first two.
 func (i *Issued) WriteFiles(dir, name string) error {
-	cert, key, bundle, err := files(dir, name)
+	f, err := FilesIn(dir, name)
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("creating the directory: %w", err)
 	}
-	if err := createFile(key, i.Key); err != nil {
+	if err := createFile(f.Key, i.Key); err != nil {
 		return err
 	}
-	if err := createFile(cert, i.Chain); err != nil {
-		return errors.Join(err, os.Remove(key))
+	if err := createFile(f.Certificate, i.Chain); err != nil {
+		return errors.Join(err, os.Remove(f.Key))
 	}
-	return writeFile(bundle, i.Bundle)
+	return writeFile(f.Bundle, i.Bundle)
 }
 
 // ReplaceFiles writes the files over those of the predecessor, the roots first, with
@@ -92,7 +104,7 @@ func (i *Issued) WriteFiles(dir, name string) error {
 // there is mended by the next ReplaceFiles, and by mtls.Open, for which the new
 // certificate lies ready beside its place.
 func (i *Issued) ReplaceFiles(dir, name string) error {
-	cert, key, bundle, err := files(dir, name)
+	f, err := FilesIn(dir, name)
 	if err != nil {
 		return err
 	}
@@ -101,18 +113,18 @@ func (i *Issued) ReplaceFiles(dir, name string) error {
 		return err
 	}
 	defer unlock()
-	if err := writeFile(bundle, i.Bundle); err != nil {
+	if err := writeFile(f.Bundle, i.Bundle); err != nil {
 		return err
 	}
-	next := cert + ".new"
+	next := f.Certificate + ".new"
 	if err := writeFile(next, i.Chain); err != nil {
 		return err
 	}
-	if err := writeFile(key, i.Key); err != nil {
+	if err := writeFile(f.Key, i.Key); err != nil {
 		return err
 	}
-	if err := os.Rename(next, cert); err != nil {
-		return fmt.Errorf("writing %s: %w", cert, err)
+	if err := os.Rename(next, f.Certificate); err != nil {
+		return fmt.Errorf("writing %s: %w", f.Certificate, err)
 	}
 	return syncDir(dir)
 }

@@ -69,7 +69,7 @@ func StartRenewer(cfg RenewerConfig) (*Renewer, error) {
 		return nil, errors.New("starting the renewer: CA, Conn and Revoked are required")
 	}
 	if cfg.Lifetime != 0 {
-		if err := checkLifetime(cfg.Lifetime); err != nil {
+		if err := CheckLifetime(cfg.Lifetime); err != nil {
 			return nil, fmt.Errorf("starting the renewer: Lifetime: %w", err)
 		}
 	}

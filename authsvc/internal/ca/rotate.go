@@ -1,10 +1,12 @@
 package ca
 
 import (
+	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -65,7 +67,7 @@ func (c *CA) RotateRoot(rootKey string) error {
 			return err
 		}
 		bundle := append(events.EncodeCertificates(root.cert), events.EncodeCertificates(s.roots...)...)
-		return writeFile(filepath.Join(c.dir, "bundle.crt"), bundle)
+		return writeFile(filepath.Join(c.dir, BundleFile), bundle)
 	})
 	if err != nil {
 		return fmt.Errorf("rotating the root: %w", err)
@@ -77,13 +79,18 @@ func (c *CA) RotateRoot(rootKey string) error {
 // before the rotation can be alive.
 var ErrTooEarly = errors.New("certificates that depend on the old root are alive")
 
+// ErrNoOldRoot is returned by [CA.DropOldRoots] where only the current root is
+// trusted: the rotation before never was, or somebody has ended it.
+var ErrNoOldRoot = errors.New("there is no old root: one is trusted, and nothing was changed")
+
 // DropOldRoots ends the overlap after RotateRoot: only the current root is trusted,
 // by those who get the bundle from now on. It refuses with [ErrTooEarly] where the
-// records show a live certificate from before the rotation.
+// records show a live certificate from before the rotation, and with [ErrNoOldRoot]
+// where there is nothing to drop.
 func (c *CA) DropOldRoots() error {
 	err := c.locked(func(s *state) error {
 		if len(s.roots) == 1 && len(s.issuer.above) == 0 {
-			return nil
+			return ErrNoOldRoot
 		}
 		now := time.Now()
 		for _, r := range c.records.list {
@@ -91,7 +98,7 @@ func (c *CA) DropOldRoots() error {
 				return fmt.Errorf("%w: %s, until %s", ErrTooEarly, r.Name, r.NotAfter.Format(time.RFC3339))
 			}
 		}
-		if err := writeFile(filepath.Join(c.dir, "bundle.crt"), events.EncodeCertificates(s.roots[0])); err != nil {
+		if err := writeFile(filepath.Join(c.dir, BundleFile), events.EncodeCertificates(s.roots[0])); err != nil {
 			return err
 		}
 		s.issuer.above = nil
@@ -113,22 +120,37 @@ func (s *state) leadsToRoot(r *Record) bool {
 
 // root returns the current root with its key.
 func (c *CA) root(s *state, path string) (*issuer, error) {
-	if path == "" {
-		path = rootKeyPath(c.dir, s.roots[0])
+	if path != "" {
+		key, err := readRootKey(path, s.roots[0])
+		if err != nil {
+			return nil, &FieldError{"RootKey", err}
+		}
+		return &issuer{key: key, cert: s.roots[0]}, nil
 	}
-	text, err := readSecret(path)
+	key, err := readRootKey(rootKeyPath(c.dir, s.roots[0]), s.roots[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: where it is kept elsewhere, name its file with --root-key", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the root's key: %w", err)
+	}
+	return &issuer{key: key, cert: s.roots[0]}, nil
+}
+
+func readRootKey(path string, root *x509.Certificate) (*ecdsa.PrivateKey, error) {
+	text, err := readSecret(path)
+	if err != nil {
+		return nil, err
 	}
 	block, _ := pem.Decode(text)
 	key, err := decodeKey(block)
 	if err != nil {
-		return nil, fmt.Errorf("reading the root's key: %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if !key.PublicKey.Equal(s.roots[0].PublicKey) {
+	if !key.PublicKey.Equal(root.PublicKey) {
 		return nil, fmt.Errorf("%s is not the key of the current root", path)
 	}
-	return &issuer{key: key, cert: s.roots[0]}, nil
+	return key, nil
 }
 
 // replaceIssuer keeps the present issuer for the renewals of its certificates. Its

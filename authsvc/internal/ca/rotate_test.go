@@ -98,6 +98,9 @@ func TestTheOldRootIsDroppedWhenNothingNeedsIt(t *testing.T) {
 		if err := authority.DropOldRoots(); err != nil {
 			t.Fatal(err)
 		}
+		if err := authority.DropOldRoots(); !errors.Is(err, ca.ErrNoOldRoot) {
+			t.Errorf("with nothing to drop: %v", err)
+		}
 		last := issue(t, authority, ca.Request{Name: "billing"})
 		chain, err := events.ParseCertificates(last.Chain)
 		if err != nil || len(chain) != 2 {
@@ -121,7 +124,7 @@ func TestTheRootsKeyIsElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	issue(t, authority, ca.Request{Name: "orders"})
-	if err := authority.RotateIntermediate(""); !errors.Is(err, os.ErrNotExist) {
+	if err := authority.RotateIntermediate(""); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "--root-key") {
 		t.Errorf("rotated without the key: %v", err)
 	}
 	if err := authority.RotateIntermediate(away); err != nil {
@@ -141,8 +144,18 @@ func TestAnExpiredIntermediateIssuesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		authority, _ := newCA(t)
 		time.Sleep(365*24*time.Hour - time.Hour)
+		_, err := authority.Issue(ca.Request{Name: "orders", Lifetime: 2 * time.Hour})
+		if wrong, ok := errors.AsType[*ca.FieldError](err); !ok || wrong.Field != "Lifetime" || !strings.Contains(err.Error(), "ca rotate") {
+			t.Errorf("a lifetime that was asked for was cut: %v", err)
+		}
 		if end := leaf(t, issue(t, authority, ca.Request{Name: "orders"})).NotAfter; time.Until(end) > time.Hour {
 			t.Errorf("a certificate outlives its issuer, until %v", end)
+		}
+		if _, err := authority.Renew("orders", 2*time.Hour); !errors.As(err, new(*ca.FieldError)) {
+			t.Errorf("renewed for less than was asked for: %v", err)
+		}
+		if _, err := authority.Renew("orders", 0); err != nil {
+			t.Error(err)
 		}
 		time.Sleep(2 * time.Hour)
 		if _, err := authority.Issue(ca.Request{Name: "orders"}); err == nil || !strings.Contains(err.Error(), "ca rotate") {

@@ -84,7 +84,7 @@ func (c *ServiceConfig) check() error {
 	wrong.Add("Name", events.CheckServiceName(c.Name))
 	wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
 	if c.Lifetime != 0 {
-		wrong.Add("Lifetime", checkLifetime(c.Lifetime))
+		wrong.Add("Lifetime", CheckLifetime(c.Lifetime))
 	}
 	return wrong.Err()
 }

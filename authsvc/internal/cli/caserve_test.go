@@ -61,12 +61,17 @@ func TestCAServe(t *testing.T) {
 }
 
 func TestACertificateIsRevokedForADayAtLeast(t *testing.T) {
-	now := time.Now()
-	for left, want := range map[time.Duration]time.Duration{
-		-5 * 24 * time.Hour: 24 * time.Hour, time.Hour: 24 * time.Hour, 144 * time.Hour: 144 * time.Hour,
+	at := time.Now()
+	for _, tc := range []struct{ left, later, want time.Duration }{
+		{-5 * day, 0, 2 * day},
+		{time.Hour, 0, 2 * day},
+		{time.Hour, day - time.Second, 2 * day}, // repeated: the same
+		{time.Hour, day, 3 * day},               // one day more, for what could not be told before
+		{6 * day, 0, 6 * day},
+		{6 * day, 3 * day, 6 * day},
 	} {
-		if got := revokedUntil(ca.Record{NotAfter: now.Add(left)}, now).Sub(now); got != want {
-			t.Errorf("with %v left: for %v, want %v", left, got, want)
+		if got := revokedUntil(ca.Record{NotAfter: at.Add(tc.left), RevokedAt: at}, at.Add(tc.later)).Sub(at); got != tc.want {
+			t.Errorf("with %v left, %v later: for %v, want %v", tc.left, tc.later, got, tc.want)
 		}
 	}
 }

@@ -35,6 +35,9 @@ func (t *terminal) fail(err error, asJSON bool) int {
 	}
 	if asJSON {
 		var doc any = failure{Code: "failed", Detail: err.Error()}
+		if coded, ok := errors.AsType[*codedError](err); ok {
+			doc = failure{Code: coded.code, Detail: err.Error()}
+		}
 		if refused, ok := errors.AsType[*client.Problem](err); ok {
 			doc = refused.Problem
 		}
@@ -52,6 +55,15 @@ type failure struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }
+
+// codedError is an error that programs may want to tell from others.
+type codedError struct {
+	code string
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
 
 // note tells people something that is no result.
 func (t *terminal) note(format string, args ...any) {

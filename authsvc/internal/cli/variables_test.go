@@ -18,7 +18,6 @@ var shared = map[string]string{
 	"AUTHSVC_LISTEN":               "the address of the auth service, for HTTP",
 	"AUTHSVC_LISTEN_MTLS":          "the address of the auth service, for services",
 	"AUTHSVC_NATS_URL":             "the NATS servers",
-	"AUTHSVC_OUT":                  "the directory of a certificate that is issued",
 	"AUTHSVC_PREVIOUS_SECRET_FILE": "the file of the second shared secret",
 	"AUTHSVC_REASON":               "why",
 	"AUTHSVC_ROUTES":               "the rules of the gateway",
