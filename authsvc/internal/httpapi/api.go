@@ -56,7 +56,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Registry takes the API's metrics, and is what /metrics shows.
 	Registry *prometheus.Registry
-	// Ready says why the service cannot do its work now; nil: it always can.
+	// Ready says why the service cannot do its work now; nil: it always can. Callers
+	// are told what a [*NotReadyError] says for them, and of another error nothing.
 	Ready func(context.Context) error
 	// CursorKey seals the cursors of lists. Replicas that share it understand each
 	// other's; the default is a random one.

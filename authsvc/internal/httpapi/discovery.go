@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -73,13 +74,31 @@ func (a *api) healthz(context.Context, caller, none) (wire.Health, error) {
 	return wire.Health{Status: "ok"}, nil
 }
 
+// NotReadyError is why the service cannot do its work: Reason for everybody, and Err,
+// which may name hosts, for the log.
+type NotReadyError struct {
+	Reason string
+	Err    error
+}
+
+func (e *NotReadyError) Error() string { return e.Reason + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *NotReadyError) Unwrap() error { return e.Err }
+
 func (a *api) readyz(ctx context.Context, _ caller, _ none) (wire.Health, error) {
-	if a.Ready != nil {
-		if err := a.Ready(ctx); err != nil {
-			return wire.Health{}, errNotReady.with(err)
-		}
+	if a.Ready == nil {
+		return wire.Health{Status: "ok"}, nil
 	}
-	return wire.Health{Status: "ok"}, nil
+	err := a.Ready(ctx)
+	if err == nil {
+		return wire.Health{Status: "ok"}, nil
+	}
+	refusal := errNotReady.with(err)
+	if told, ok := errors.AsType[*NotReadyError](err); ok {
+		refusal.detail = told.Reason
+	}
+	return wire.Health{}, refusal
 }
 
 func (a *api) metricsPage() handler {

@@ -67,6 +67,21 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
+func TestWhyItIsNotReady(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.Ready = func(context.Context) error {
+			return &NotReadyError{Reason: "the database cannot be read", Err: errors.New("dial db.internal:5432: refused")}
+		}
+	})
+	got := w.send(t, request{method: "GET", path: "/readyz"})
+	if got.status != http.StatusServiceUnavailable || got.problem.Detail != "the database cannot be read" || strings.Contains(got.body, "internal:") {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	if !strings.Contains(w.logs.String(), "db.internal") {
+		t.Error("the log does not say why")
+	}
+}
+
 func TestAPanicIsAnAnswer(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		c.Ready = func(context.Context) error { panic("secret words") }

@@ -10,7 +10,7 @@
 // Until the database has been compared with the bus once, everything under /v1/
 // answers 503, and so does /readyz: a database that came from a backup must not
 // mint before it knows what it lacks. From then on outages of the bus stop
-// nothing. [Node.AwaitReady] waits for it.
+// nothing, and /readyz asks the database alone. [Node.AwaitReady] waits for it.
 //
 // Close stops accepting, lets the requests under way finish, publishes what is
 // committed, drains the connections and closes the database, in that order. A

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/authbus/authbus/authsvc/internal/authority"
 	"github.com/authbus/authbus/authsvc/internal/bus"
@@ -42,6 +43,7 @@ type Node struct {
 	authority *authority.Authority
 	responder *bus.Responder
 	server    *http.Server
+	readiness singleflight.Group
 
 	publishing, answering *nats.Conn
 

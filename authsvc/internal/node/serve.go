@@ -18,7 +18,7 @@ import (
 func (n *Node) serve(context.Context) error {
 	config := httpapi.Config{
 		Authority: n.authority, JWKS: n.jwks, Issuer: n.config.Issuer, Logger: n.config.Log, Registry: n.registry,
-		Ready: func(context.Context) error { return n.publisher.Ready() }, TrustedProxies: n.config.TrustedProxies,
+		Ready: func(context.Context) error { return n.ready() }, TrustedProxies: n.config.TrustedProxies,
 		CursorKey: n.cursorKey(),
 	}
 	if n.identities.http != nil {
@@ -41,6 +41,29 @@ func (n *Node) serve(context.Context) error {
 	n.loops.Go(func() { n.sweep(ctx) })
 	return nil
 }
+
+// readyTimeout bounds how long /readyz waits for the database.
+const readyTimeout = 2 * time.Second
+
+// ready says why the node cannot do its work: the database has not been compared with
+// the bus, or it cannot be read. However many ask, one of them asks the database.
+func (n *Node) ready() error {
+	if err := n.publisher.Ready(); err != nil {
+		return &httpapi.NotReadyError{Reason: notCompared, Err: err}
+	}
+	_, err, _ := n.readiness.Do("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+		defer cancel()
+		return n.db.Reader(ctx).ReadIndex()
+	})
+	if err != nil {
+		return &httpapi.NotReadyError{Reason: "the database cannot be read", Err: err}
+	}
+	return nil
+}
+
+// notCompared is why nothing is answered at the beginning.
+const notCompared = "the database has not been compared with the bus yet"
 
 // cursorKey seals the cursors of lists. All replicas have the same, because they
 // share the feed key and Ed25519 signs the same text the same way. Nobody else
@@ -94,7 +117,7 @@ func (n *Node) gate(api http.Handler) http.Handler {
 			w.Header().Set("Retry-After", "1")
 			w.WriteHeader(http.StatusServiceUnavailable)
 			const problem = `{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",` +
-				`"detail":"the database has not been compared with the bus yet"}`
+				`"detail":"` + notCompared + `"}`
 			_, _ = w.Write([]byte(problem)) // a client that has gone away is no concern
 			return
 		}
