@@ -74,6 +74,9 @@ func (k *Keyring) adopt(ctx context.Context, rows []store.SigningKey) error {
 			return err
 		}
 	}
+	if kid := k.config.PreviousSecret.ID(); kid != "" && killed(rows, kid) {
+		k.config.Logger.WarnContext(ctx, "the previous shared secret has been killed: it accepts nothing, take it out of the configuration", "kid", kid)
+	}
 	return k.config.checkKilled(rows) // after it was written down that it is dead
 }
 

@@ -232,6 +232,34 @@ func TestAKilledSecretStaysDead(t *testing.T) {
 	})
 }
 
+// TestAKilledPreviousSecretIsNamed: it is refused as it should be, and to have it
+// configured still is a mistake that nobody would see. It does not keep the service
+// from starting: after a kill, current and previous may have to go one by one.
+func TestAKilledPreviousSecretIsNamed(t *testing.T) {
+	db := storetest.SQLite(t)
+	first, log := watched(t, db, "new", "old")
+	if strings.Contains(log.String(), "killed") {
+		t.Errorf("before: %s", log)
+	}
+	kid := secret(t, "old").ID()
+	if _, err := first.Kill(t.Context(), kid, "u_admin", "leaked"); err != nil {
+		t.Fatal(err)
+	}
+	k, log := watched(t, db, "new", "old")
+	if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "has been killed") || !strings.Contains(text, kid) {
+		t.Errorf("the log says %q", text)
+	}
+	if _, ok := accepts(k, sign(t, k)); !ok {
+		t.Error("the current one does not sign")
+	}
+	_, err := keyring.Open(t.Context(), db, keyring.Config{
+		Issuer: issuer, Master: master(t, 1), Secret: secret(t, "old"), PreviousSecret: secret(t, "new"),
+	})
+	if !errors.Is(err, keyring.ErrKilledSecret) {
+		t.Errorf("as the current one: %v", err)
+	}
+}
+
 // TestASecretRevokedBeforeItWasSeen is dead from the beginning, and stays so.
 func TestASecretRevokedBeforeItWasSeen(t *testing.T) {
 	db := storetest.SQLite(t)
