@@ -98,7 +98,7 @@ func outWrong(err error) error {
 
 type caIssueCmd struct {
 	certificateFlags
-	Host wordList `help:"Host name or IP address of a server that stock clients reach; it gets no SPIFFE ID then. May be repeated." placeholder:"HOST"`
+	Host wordList `help:"Host name or IP address of a server that stock clients reach; it gets no SPIFFE ID then. May be repeated." placeholder:"HOST,..."`
 	Peer bool     `help:"With --host: good for a client as well, as the routes of a NATS cluster need it."`
 }
 

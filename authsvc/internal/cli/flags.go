@@ -8,6 +8,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
+var errEmpty = errors.New("must not be empty")
+
 // jsonFlag is for the commands that ask no service.
 type jsonFlag struct {
 	JSON bool `name:"json" help:"Print JSON, for programs."`
@@ -26,13 +28,28 @@ type givenPath string
 // Decode implements kong.MapperValue.
 func (p *givenPath) Decode(ctx *kong.DecodeContext) error {
 	var value string
-	if err := ctx.Scan.PopValueInto("path", &value); err != nil {
+	if err := decodeGiven(ctx, &value); err != nil {
 		return err
 	}
-	if value == "" {
-		return errors.New("must not be empty")
-	}
 	*p = givenPath(kong.ExpandPath(value))
+	return nil
+}
+
+// givenText is a text that must not be empty.
+type givenText string
+
+// Decode implements kong.MapperValue.
+func (g *givenText) Decode(ctx *kong.DecodeContext) error {
+	return decodeGiven(ctx, (*string)(g))
+}
+
+func decodeGiven(ctx *kong.DecodeContext, into *string) error {
+	if err := ctx.Scan.PopValueInto("string", into); err != nil {
+		return err
+	}
+	if *into == "" {
+		return errEmpty
+	}
 	return nil
 }
 
@@ -43,12 +60,12 @@ type wordList []string
 // Decode implements kong.MapperValue.
 func (l *wordList) Decode(ctx *kong.DecodeContext) error {
 	var value string
-	if err := ctx.Scan.PopValueInto("string", &value); err != nil {
+	if err := decodeGiven(ctx, &value); err != nil {
 		return err
 	}
 	words := strings.Split(value, ",")
 	if slices.Contains(words, "") {
-		return errors.New("must not be empty")
+		return errEmpty
 	}
 	*l = append(*l, words...)
 	return nil

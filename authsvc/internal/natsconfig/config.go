@@ -139,9 +139,10 @@ func (c Config) check() error {
 // checkPorts refuses one port for two things. Two addresses could have it, but hardly
 // on purpose.
 func (c Config) checkPorts(wrong *fieldErrors) {
-	addresses := []struct{ field, address string }{{"Listen", c.Listen}, {"Monitor", c.Monitor}}
+	type at struct{ field, address, whose string }
+	addresses := []at{{"Listen", c.Listen, "clients have"}, {"Monitor", c.Monitor, "the monitoring page has"}}
 	if c.Cluster != nil {
-		addresses = append(addresses, struct{ field, address string }{"Cluster.Listen", c.Cluster.Listen})
+		addresses = append(addresses, at{"Cluster.Listen", c.Cluster.Listen, "the other servers have"})
 	}
 	taken := map[string]string{}
 	for _, a := range addresses {
@@ -150,9 +151,9 @@ func (c Config) checkPorts(wrong *fieldErrors) {
 			continue
 		}
 		if other := taken[port]; other != "" {
-			wrong.add(a.field, fmt.Sprintf("must not have port %s, which %s has", port, other))
+			wrong.add(a.field, fmt.Sprintf("must not have port %s, which %s", port, other))
 		}
-		taken[port] = a.field
+		taken[port] = a.whose
 	}
 }
 
@@ -239,8 +240,11 @@ func (w *fieldErrors) require(ok bool, field, reason string) {
 
 // size refuses what holds nothing, and what could not be summed up.
 func (w *fieldErrors) size(field string, bytes int64) {
-	w.require(bytes >= 1<<20 && bytes <= 1<<50, field, "must be 1 MiB to 1 PiB, in bytes")
+	w.require(bytes >= 1<<20 && bytes <= 1<<50, field, Sizes)
 }
+
+// Sizes is what MaxFile and MaxSessionsFile may be.
+const Sizes = "must be 1 MiB to 1 PiB, in bytes"
 
 func (w *fieldErrors) join() error {
 	// Fields are checked from a map in places: the order must not vary.
@@ -288,7 +292,8 @@ func (w *fieldErrors) listen(field, address string) {
 }
 
 func checkPort(port string, lowest int) string {
-	if n, err := strconv.Atoi(port); err != nil || n < lowest || n > 65535 || n == 0 {
+	// Nobody writes +4222 or 04222 who knows what they do.
+	if n, err := strconv.Atoi(port); err != nil || strconv.Itoa(n) != port || n < lowest || n > 65535 || n == 0 {
 		return fmt.Sprintf("must have a port up to 65535, not %q", port)
 	}
 	return ""
