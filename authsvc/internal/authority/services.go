@@ -34,11 +34,11 @@ func (a *Authority) AddService(ctx context.Context, actor *token.Claims, id stri
 	if err := a.CheckAdmin(actor); err != nil {
 		return Service{}, "", err
 	}
-	if len(audiences) == 0 {
-		audiences = []string{id}
-	}
 	if err := checkService(id, audiences); err != nil {
 		return Service{}, "", err
+	}
+	if len(audiences) == 0 {
+		audiences = []string{id}
 	}
 	secret := newSecret(prefixService)
 	var added store.Service

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ func (*servicesListCmd) Run(ctx context.Context, t *terminal, r *remote) error {
 
 type servicesAddCmd struct {
 	ID       string   `arg:"" name:"id" help:"The service's name, and the client id that it shows."`
-	Audience []string `help:"Whose tokens the service may ask about, as they stand in aud; may be repeated. Default: its own name."`
+	Audience wordList `placeholder:"NAME,..." help:"Whose tokens the service may ask about, as they stand in aud; may be repeated. Default: its own name."`
 }
 
 func (cmd *servicesAddCmd) Run(ctx context.Context, t *terminal, r *remote) error {
@@ -58,7 +59,13 @@ type servicesRotateCmd struct {
 	Overlap time.Duration `default:"1h" zero:"" help:"How long the secret before goes on working; 0s for one that has leaked."`
 }
 
+// maxOverlap is the auth service's bound.
+const maxOverlap = 7 * 24 * time.Hour
+
 func (cmd *servicesRotateCmd) Run(ctx context.Context, t *terminal, r *remote) error {
+	if cmd.Overlap < 0 || cmd.Overlap > maxOverlap || cmd.Overlap%time.Second != 0 {
+		return fmt.Errorf("--overlap must be 0s to 168h, in whole seconds, not %v", cmd.Overlap)
+	}
 	c, err := r.loggedIn()
 	if err != nil {
 		return err

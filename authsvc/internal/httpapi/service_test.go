@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,4 +111,43 @@ func (w *world) sendForm(t *testing.T, path string, s client.ServiceCredentials,
 
 func formHeader() http.Header {
 	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+}
+
+func TestServicesThatCannotBeAdded(t *testing.T) {
+	w := newWorld(t)
+	root := w.admin(t)
+	header := jsonHeader()
+	header.Set("Authorization", root.as().Get("Authorization"))
+	long := strings.Repeat("a", 65)
+	for _, tt := range []struct{ name, body, field, code, message string }{
+		{"no id", `{}`, "id", "required", "is required"},
+		{"an empty id", `{"id":""}`, "id", "required", "is required"},
+		{"a blank id", `{"id":" "}`, "id", "invalid", "lower-case letters"},
+		{"an id in capitals", `{"id":"Orders"}`, "id", "invalid", "lower-case letters"},
+		{"an id with a control character", `{"id":"or\u0007ders"}`, "id", "invalid", "lower-case letters"},
+		{"a long id", `{"id":"` + long + `"}`, "id", "too_long", "at most 64 characters"},
+		{"no audience", `{"id":"shop","audiences":[]}`, "audiences", "too_short", "must have at least 1 entry"},
+		{"null audiences", `{"id":"shop","audiences":null}`, "audiences", "wrong_type", "must be a list of strings"},
+		{"one audience for a list", `{"id":"shop","audiences":"orders"}`, "audiences", "wrong_type", "must be a list of strings"},
+		{"an empty audience", `{"id":"shop","audiences":["orders",""]}`, "audiences[1]", "required", "is required"},
+		{"a blank audience", `{"id":"shop","audiences":[" "]}`, "audiences", "invalid", "visible ASCII"},
+		{"an audience of two", `{"id":"shop","audiences":["a b"]}`, "audiences", "invalid", "visible ASCII"},
+		{"an audience with a control character", `{"id":"shop","audiences":["a\u0000"]}`, "audiences", "invalid", "visible ASCII"},
+		{"an audience beyond ASCII", `{"id":"shop","audiences":["bücher"]}`, "audiences", "invalid", "visible ASCII"},
+		{"a long audience", `{"id":"shop","audiences":["` + long + `"]}`, "audiences[0]", "too_long", "at most 64 characters"},
+		{"an audience twice", `{"id":"shop","audiences":["a","b","a"]}`, "audiences", "duplicate", "has one entry twice"},
+		{"many audiences", `{"id":"shop","audiences":["` + strings.Join(strings.Split("abcdefghijklmnopq", ""), `","`) + `"]}`, "audiences", "too_long", "must have at most 16 entries"},
+	} {
+		got := w.send(t, request{method: "POST", path: "/v1/admin/services", header: header, body: tt.body})
+		if got.status != http.StatusUnprocessableEntity || len(got.problem.Errors) != 1 {
+			t.Errorf("%s: %d %s", tt.name, got.status, got.body)
+			continue
+		}
+		if v := got.problem.Errors[0]; v.Field != tt.field || v.Code != tt.code || !strings.Contains(v.Message, tt.message) {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+	}
+	if got := must[wire.Services](t)(root.Services(t.Context())).Services; len(got) != 0 {
+		t.Errorf("added %+v", got)
+	}
 }

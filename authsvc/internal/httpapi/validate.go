@@ -50,9 +50,17 @@ func ruleText(b validator.FieldError) (code, message string) {
 		return "not_allowed", "must be left out here"
 	case "oneof":
 		return "not_one_of", "must be one of: " + strings.ReplaceAll(b.Param(), " ", ", ")
+	case "unique":
+		return "duplicate", "has one entry twice"
 	case "min":
+		if b.Kind() == reflect.Slice {
+			return "too_short", "must have at least " + entries(b.Param())
+		}
 		return "too_small", "must be at least " + b.Param()
 	case "max":
+		if b.Kind() == reflect.Slice {
+			return "too_long", "must have at most " + entries(b.Param())
+		}
 		if b.Kind() == reflect.String {
 			return "too_long", "must have at most " + b.Param() + " characters"
 		}
@@ -60,4 +68,11 @@ func ruleText(b validator.FieldError) (code, message string) {
 	default:
 		return "invalid", "is not valid"
 	}
+}
+
+func entries(count string) string {
+	if count == "1" {
+		return "1 entry"
+	}
+	return count + " entries"
 }

@@ -83,6 +83,8 @@ func typeName(k reflect.Kind) string {
 		return "boolean"
 	case reflect.Int, reflect.Int64, reflect.Uint64:
 		return "whole number"
+	case reflect.Slice:
+		return "list of strings"
 	default:
 		return "string"
 	}

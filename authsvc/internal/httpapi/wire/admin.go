@@ -61,7 +61,7 @@ type KillKeyRequest struct {
 type ServiceRequest struct {
 	ID string `json:"id" validate:"required,max=64"`
 	// Audiences are those whose tokens the service may ask about; default its id.
-	Audiences []string `json:"audiences,omitempty"`
+	Audiences []string `json:"audiences,omitempty" validate:"omitempty,min=1,max=16,unique,dive,required,max=64"`
 }
 
 // NamedServiceRequest names a service in the path.
