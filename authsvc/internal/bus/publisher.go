@@ -27,7 +27,8 @@ type PublisherConfig struct {
 	Conn *nats.Conn
 	DB   *store.DB
 	Keys *keyring.Keyring
-	// Streams are the properties of the streams.
+	// Streams are the properties of the streams. Where EventsMaxBytes is 0 and the
+	// account has a limit on disk, events get three quarters of it, or in a cluster less.
 	Streams events.StreamOptions
 	// CheckEvery is how often the streams are looked at; 0 means 5 s.
 	CheckEvery time.Duration

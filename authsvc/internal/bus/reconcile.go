@@ -104,7 +104,7 @@ func (p *Publisher) reconcile(ctx context.Context) error {
 	if err := CheckServer(p.nc); err != nil {
 		return err
 	}
-	if err := events.EnsureStreams(ctx, p.js, p.streams); err != nil {
+	if err := p.ensureStreams(ctx); err != nil {
 		return err
 	}
 	before, err := p.db.Reader(ctx).ReadIndex()

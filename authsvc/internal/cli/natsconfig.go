@@ -31,7 +31,7 @@ type natsConfigCmd struct {
 	Monitor         givenText     `placeholder:"ADDRESS" help:"Loopback address of the monitoring page, which asks for no certificate. Default: none."`
 	StoreDir        givenText     `default:"/var/lib/nats" help:"Directory of JetStream's data."`
 	SyncInterval    time.Duration `default:"0s" help:"How often data are synced to disk; 0s: each message before it is acknowledged."`
-	MaxFile         int64         `default:"10737418240" help:"Most bytes of revocations and events on disk."`
+	MaxFile         int64         `default:"10737418240" help:"Most bytes of revocations and events on disk; events get three quarters of it, or in a cluster less."`
 	MaxSessionsFile int64         `default:"1073741824" help:"Most bytes of gateway sessions on disk."`
 	ServerName      givenText     `default:"nats-1" help:"Name of this server, its own in a cluster."`
 

@@ -60,6 +60,17 @@ func TestAClusterOfThreeKeepsThreeCopies(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "auth.revocations.token", []byte("a record")); err != nil {
 		t.Error(err)
 	}
+	// The auth service bounds the events by a part of this, which every server can hold.
+	account, err := js.AccountInfo(t.Context())
+	if err != nil || account.Limits.MaxStore != 3*10<<30 {
+		t.Fatalf("the account has %+v, %v", account, err)
+	}
+	for _, replicas := range []int{3, 1} {
+		o := events.StreamOptions{Replicas: replicas, EventsMaxBytes: account.Limits.MaxStore / 5 / 4 * 3}
+		if err := events.EnsureStreams(t.Context(), js, o); err != nil {
+			t.Errorf("with %d copies: %v", replicas, err)
+		}
+	}
 }
 
 // The enforcer is connected to one server, and whose certificate is revoked to another.

@@ -91,6 +91,7 @@ func (c Config) publisher() Identity {
 		Publish:   []string{events.SubjectRevocations, events.SubjectEvents},
 		Subscribe: []string{Inbox(Publisher)},
 	}
+	id.Publish = append(id.Publish, jsAPI+"INFO") // the account's limit, of which events take a part
 	for _, s := range []string{events.StreamEvents, events.StreamRevocations} {
 		id.Publish = append(id.Publish, stream+"INFO."+s, stream+"CREATE."+s, stream+"UPDATE."+s, direct+s)
 	}

@@ -39,7 +39,7 @@ var mayPublishOn = map[string]string{
 	"_R_.abc.def":                                           "authsvc-answerer ca",
 	"$SRV.PING":                                             "operator",
 	"$SRV.INFO.authsvc":                                     "operator",
-	"$JS.API.INFO":                                          "operator gateway",
+	"$JS.API.INFO":                                          "authsvc-publisher operator gateway",
 	"$JS.API.STREAM.NAMES":                                  "operator",
 	"$JS.API.STREAM.LIST":                                   "operator",
 	"$JS.API.STREAM.INFO.AUTH_EVENTS":                       "authsvc-publisher audit operator",
