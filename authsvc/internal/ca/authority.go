@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 )
 
@@ -40,7 +41,7 @@ const (
 // directory that must not exist or be empty.
 func Init(dir, trustDomain string) error {
 	if err := events.CheckTrustDomain(trustDomain); err != nil {
-		return &FieldError{"TrustDomain", err}
+		return &field.Error{Field: "TrustDomain", Err: err}
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: a CA is not overwritten", dir)
@@ -75,7 +76,7 @@ func build(dir, trustDomain string) error {
 		err = try(root, next, trustDomain)
 	}
 	if err != nil {
-		return &FieldError{"TrustDomain", fmt.Errorf("the trust domain %q does not work in certificates: %w", trustDomain, err)}
+		return &field.Error{Field: "TrustDomain", Err: fmt.Errorf("the trust domain %q does not work in certificates: %w", trustDomain, err)}
 	}
 	return errors.Join(
 		os.Mkdir(filepath.Join(dir, "previous"), 0o700),

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 )
 
@@ -50,7 +51,7 @@ type Issued struct {
 var errKeyKnown = errors.New("the key has been certified before: make a new one")
 
 // Issue issues a certificate with a new key. To issue one more for a name that has
-// one is no mistake; both count. What is wrong with the request is a [*FieldError].
+// one is no mistake; both count. What is wrong with the request is a [*field.Error].
 func (c *CA) Issue(r Request) (*Issued, error) {
 	var issued *Issued
 	err := c.locked(func(s *state) (err error) {
@@ -71,7 +72,7 @@ func (c *CA) Issue(r Request) (*Issued, error) {
 func (s *state) outlives(lifetime time.Duration) error {
 	end := s.issuer.cert.NotAfter
 	if left := time.Until(end); lifetime > left && left > 0 {
-		return &FieldError{"Lifetime", fmt.Errorf("the intermediate ends before that, at %s: run authsvc ca rotate", end.Format(time.RFC3339))}
+		return &field.Error{Field: "Lifetime", Err: fmt.Errorf("the intermediate ends before that, at %s: run authsvc ca rotate", end.Format(time.RFC3339))}
 	}
 	return nil
 }
@@ -113,14 +114,14 @@ func (c *CA) issue(s *state, r Request) (*Issued, error) {
 func (r Request) template(trustDomain string) (*x509.Certificate, error) {
 	id, err := events.SPIFFEID(trustDomain, r.Name)
 	if err != nil {
-		return nil, &FieldError{"Name", err}
+		return nil, &field.Error{Field: "Name", Err: err}
 	}
 	lifetime := cmp.Or(r.Lifetime, DefaultLifetime)
 	if err := CheckLifetime(lifetime); err != nil {
-		return nil, &FieldError{"Lifetime", err}
+		return nil, &field.Error{Field: "Lifetime", Err: err}
 	}
 	if r.Peer && len(r.Hosts) == 0 {
-		return nil, &FieldError{"Peer", errors.New("a peer is a server, and needs host names")}
+		return nil, field.New("Peer", "a peer is a server, and needs host names")
 	}
 	serial, err := newSerial()
 	if err != nil {
@@ -166,10 +167,10 @@ func addHosts(t *x509.Certificate, hosts []string) error {
 		case isHostName(host):
 			t.DNSNames = append(t.DNSNames, host)
 		default:
-			return &FieldError{"Hosts", fmt.Errorf("%q is neither a host name nor an IP address", host)}
+			return &field.Error{Field: "Hosts", Err: fmt.Errorf("%q is neither a host name nor an IP address", host)}
 		}
 		if seen[spelling] {
-			return &FieldError{"Hosts", fmt.Errorf("%q is there twice", host)}
+			return &field.Error{Field: "Hosts", Err: fmt.Errorf("%q is there twice", host)}
 		}
 		seen[spelling] = true
 	}

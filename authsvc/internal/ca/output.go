@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 )
 
@@ -24,13 +25,13 @@ type Files struct {
 	Bundle      string `json:"bundle"`
 }
 
-// FilesIn returns the paths in a directory, or the *FieldError of a name that
+// FilesIn returns the paths in a directory, or the *field.Error of a name that
 // cannot have any.
 func FilesIn(dir, name string) (Files, error) {
 	base := filepath.Join(dir, FileName(name))
 	f := Files{Certificate: base + ".crt", Key: base + ".key", Bundle: filepath.Join(dir, bundleName)}
 	if strings.EqualFold(filepath.Base(f.Certificate), bundleName) {
-		return Files{}, &FieldError{"Name", fmt.Errorf("a certificate called %q cannot be written: %s holds the roots", name, bundleName)}
+		return Files{}, &field.Error{Field: "Name", Err: fmt.Errorf("a certificate called %q cannot be written: %s holds the roots", name, bundleName)}
 	}
 	return f, nil
 }

@@ -88,7 +88,7 @@ func (c *CA) meant(s *state, target string) []*Record {
 // a new key, on the operator's word: the old one may have expired. It refuses where
 // that one is revoked; then Issue is the word for a new beginning. A lifetime of 0
 // means DefaultLifetime, or that of the predecessor where it was longer, as far as the
-// intermediate has it. What is wrong with the lifetime is a [*FieldError].
+// intermediate has it. What is wrong with the lifetime is a [*field.Error].
 func (c *CA) Renew(name string, lifetime time.Duration) (*Issued, error) {
 	var issued *Issued
 	err := c.locked(func(s *state) (err error) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 )
 
@@ -123,7 +124,7 @@ func (c *CA) root(s *state, path string) (*issuer, error) {
 	if path != "" {
 		key, err := readRootKey(path, s.roots[0])
 		if err != nil {
-			return nil, &FieldError{"RootKey", err}
+			return nil, &field.Error{Field: "RootKey", Err: err}
 		}
 		return &issuer{key: key, cert: s.roots[0]}, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/ca"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 )
 
@@ -145,13 +146,13 @@ func TestAnExpiredIntermediateIssuesNothing(t *testing.T) {
 		authority, _ := newCA(t)
 		time.Sleep(365*24*time.Hour - time.Hour)
 		_, err := authority.Issue(ca.Request{Name: "orders", Lifetime: 2 * time.Hour})
-		if wrong, ok := errors.AsType[*ca.FieldError](err); !ok || wrong.Field != "Lifetime" || !strings.Contains(err.Error(), "ca rotate") {
+		if wrong, ok := errors.AsType[*field.Error](err); !ok || wrong.Field != "Lifetime" || !strings.Contains(err.Error(), "ca rotate") {
 			t.Errorf("a lifetime that was asked for was cut: %v", err)
 		}
 		if end := leaf(t, issue(t, authority, ca.Request{Name: "orders"})).NotAfter; time.Until(end) > time.Hour {
 			t.Errorf("a certificate outlives its issuer, until %v", end)
 		}
-		if _, err := authority.Renew("orders", 2*time.Hour); !errors.As(err, new(*ca.FieldError)) {
+		if _, err := authority.Renew("orders", 2*time.Hour); !errors.As(err, new(*field.Error)) {
 			t.Errorf("renewed for less than was asked for: %v", err)
 		}
 		if _, err := authority.Renew("orders", 0); err != nil {

@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/authbus/authbus/authsvc/internal/ca"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 )
 
@@ -35,18 +34,6 @@ type caDir string
 
 func (d caDir) open() (*ca.CA, error) { return ca.Open(string(d)) }
 
-// caByFlag says what is wrong by the name that whoever typed it knows.
-func caByFlag(err error) error {
-	names := map[string]string{
-		"Name": "NAME", "Hosts": "--host", "Peer": "--peer", "Lifetime": "--lifetime", "TrustDomain": "--trust-domain",
-		"RootKey": "--root-key",
-	}
-	if wrong, ok := errors.AsType[*ca.FieldError](err); ok && names[wrong.Field] != "" {
-		return fmt.Errorf("%s: %w", names[wrong.Field], wrong.Err)
-	}
-	return err
-}
-
 type caInitCmd struct {
 	jsonFlag
 	TrustDomain string `help:"Name under which the CA vouches, such as example.org." required:"" placeholder:"NAME"`
@@ -54,7 +41,7 @@ type caInitCmd struct {
 
 func (cmd *caInitCmd) Run(t *terminal, dir caDir) error {
 	if err := ca.Init(string(dir), cmd.TrustDomain); err != nil {
-		return caByFlag(err)
+		return err
 	}
 	authority, err := dir.open()
 	if err != nil {
@@ -76,29 +63,26 @@ type certificateFlags struct {
 
 // check returns the lifetime, 0 where none is given.
 func (f certificateFlags) check() (time.Duration, error) {
-	if err := events.CheckServiceName(f.Name); err != nil {
-		return 0, fmt.Errorf("NAME: %w", err)
-	}
+	var wrong field.Checks
+	wrong.Add("Name", events.CheckServiceName(f.Name))
 	if f.Lifetime == nil {
-		return 0, nil
+		return 0, wrong.Err()
 	}
-	if err := ca.CheckLifetime(*f.Lifetime); err != nil {
-		return 0, fmt.Errorf("--lifetime: %w", err)
-	}
-	return *f.Lifetime, nil
+	wrong.Add("Lifetime", ca.CheckLifetime(*f.Lifetime))
+	return *f.Lifetime, wrong.Err()
 }
 
 // outWrong says that the error is about the files.
 func outWrong(err error) error {
-	if _, ok := errors.AsType[*ca.FieldError](err); ok {
-		return caByFlag(err)
+	if len(field.In(err)) > 0 {
+		return err
 	}
-	return fmt.Errorf("--out: %w", err)
+	return &field.Error{Field: "Out", Err: err}
 }
 
 type caIssueCmd struct {
 	certificateFlags
-	Host wordList `help:"Host name or IP address of a server that stock clients reach; it gets no SPIFFE ID then. May be repeated." placeholder:"HOST,..."`
+	Host []string `field:"Hosts" help:"Host name or IP address of a server that stock clients reach; it gets no SPIFFE ID then. May be repeated." placeholder:"HOST,..."`
 	Peer bool     `help:"With --host: good for a client as well, as the routes of a NATS cluster need it."`
 }
 
@@ -116,7 +100,7 @@ func (cmd *caIssueCmd) Run(t *terminal, dir caDir) error {
 	}
 	issued, err := authority.Issue(ca.Request{Name: cmd.Name, Hosts: cmd.Host, Peer: cmd.Peer, Lifetime: lifetime})
 	if err != nil {
-		return caByFlag(err)
+		return err
 	}
 	if err := issued.WriteFiles(string(cmd.Out), cmd.Name); err != nil {
 		return outWrong(err)
@@ -140,7 +124,7 @@ func (cmd *caRenewCmd) Run(t *terminal, dir caDir) error {
 	}
 	issued, err := authority.Renew(cmd.Name, lifetime)
 	if err != nil {
-		return caByFlag(err)
+		return err
 	}
 	if err := issued.ReplaceFiles(string(cmd.Out), cmd.Name); err != nil {
 		return outWrong(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/authbus/authbus/authsvc/internal/ca"
+	"github.com/authbus/authbus/authsvc/internal/field"
 )
 
 type caRotateCmd struct {
@@ -16,7 +17,7 @@ type caRotateCmd struct {
 
 func (cmd *caRotateCmd) Run(t *terminal, dir caDir) error {
 	if cmd.DropOld && cmd.RootKey != "" {
-		return errors.New("--drop-old needs no --root-key")
+		return field.New("RootKey", "is not needed with --drop-old")
 	}
 	authority, err := dir.open()
 	if err != nil {
@@ -34,7 +35,7 @@ func (cmd *caRotateCmd) Run(t *terminal, dir caDir) error {
 		err = authority.RotateIntermediate(string(cmd.RootKey))
 	}
 	if err != nil {
-		return caByFlag(err)
+		return err
 	}
 	return t.authority(authority, dir, func() error { return t.say("%s", said) })
 }

@@ -15,43 +15,40 @@ import (
 
 // natsConfigCmd is `authsvc nats-config`.
 type natsConfigCmd struct {
-	TrustDomain givenText `required:"" placeholder:"NAME" help:"Trust domain of the certificates, such as example.org."`
-	Service     wordList  `placeholder:"NAME,..." help:"Services with a verifier."`
-	Remote      wordList  `placeholder:"NAME,..." help:"Services that may also have whole tokens verified."`
-	Gateway     wordList  `placeholder:"NAME,..." help:"Gateways." variable:"AUTHSVC_NATS_GATEWAY"`
-	Subscriber  wordList  `placeholder:"NAME,..." help:"Services that read the events, each by the consumer of its name."`
-	Operator    wordList  `placeholder:"NAME,..." help:"People with the nats command, who may look at everything."`
+	TrustDomain string   `required:"" placeholder:"NAME" help:"Trust domain of the certificates, such as example.org."`
+	Service     []string `placeholder:"NAME,..." help:"Services with a verifier."`
+	Remote      []string `placeholder:"NAME,..." help:"Services that may also have whole tokens verified."`
+	Gateway     []string `placeholder:"NAME,..." help:"Gateways." variable:"AUTHSVC_NATS_GATEWAY"`
+	Subscriber  []string `placeholder:"NAME,..." help:"Services that read the events, each by the consumer of its name."`
+	Operator    []string `placeholder:"NAME,..." help:"People with the nats command, who may look at everything."`
 
-	TLSCert givenText `name:"tls-cert" default:"/etc/nats/nats.crt" help:"The server's certificate, with its host names." variable:"AUTHSVC_NATS_TLS_CERT"`
-	TLSKey  givenText `name:"tls-key" default:"/etc/nats/nats.key" help:"The certificate's key." variable:"AUTHSVC_NATS_TLS_KEY"`
-	TLSCA   givenText `name:"tls-ca" default:"/etc/nats/ca.crt" help:"The roots of the internal CA." variable:"AUTHSVC_NATS_TLS_CA"`
+	TLSCert string `name:"tls-cert" default:"/etc/nats/nats.crt" help:"The server's certificate, with its host names." variable:"AUTHSVC_NATS_TLS_CERT"`
+	TLSKey  string `name:"tls-key" default:"/etc/nats/nats.key" help:"The certificate's key." variable:"AUTHSVC_NATS_TLS_KEY"`
+	TLSCA   string `name:"tls-ca" default:"/etc/nats/ca.crt" help:"The roots of the internal CA." variable:"AUTHSVC_NATS_TLS_CA"`
 
 	// Not --listen alone: its variable is the one of the auth service.
-	NATSListen      givenText     `name:"nats-listen" aliases:"listen" default:"0.0.0.0:4222" help:"Address for clients."`
-	Monitor         givenText     `placeholder:"ADDRESS" help:"Loopback address of the monitoring page, which asks for no certificate. Default: none."`
-	StoreDir        givenText     `default:"/var/lib/nats" help:"Directory of JetStream's data."`
-	SyncInterval    time.Duration `default:"0s" help:"How often data are synced to disk; 0s: each message before it is acknowledged."`
+	NATSListen      string        `name:"nats-listen" aliases:"listen" default:"0.0.0.0:4222" help:"Address for clients."`
+	Monitor         string        `placeholder:"ADDRESS" help:"Loopback address of the monitoring page, which asks for no certificate. Default: none."`
+	StoreDir        string        `default:"/var/lib/nats" help:"Directory of JetStream's data."`
+	SyncInterval    time.Duration `default:"0s" zero:"" help:"How often data are synced to disk; 0s: each message before it is acknowledged."`
 	MaxFile         int64         `default:"10737418240" help:"Most bytes of revocations and events on disk; events get three quarters of it, or in a cluster less."`
 	MaxSessionsFile int64         `default:"1073741824" help:"Most bytes of gateway sessions on disk."`
-	ServerName      givenText     `default:"nats-1" help:"Name of this server, its own in a cluster."`
+	ServerName      string        `default:"nats-1" help:"Name of this server, its own in a cluster."`
 
-	ClusterName   givenText `placeholder:"NAME" help:"Name of the cluster; without it the server is alone."`
-	ClusterListen givenText `placeholder:"ADDRESS" help:"Address for the other servers. Default: 0.0.0.0:6222."`
-	Route         wordList  `placeholder:"URL,..." help:"The other servers, nats-route://HOST:PORT."`
-	ClusterCert   givenText `placeholder:"FILE" help:"Certificate for the other servers, with this one's host name, good for client and server. Default: /etc/nats/route.crt."`
-	ClusterKey    givenText `placeholder:"FILE" help:"Its key. Default: /etc/nats/route.key."`
+	ClusterName   string   `placeholder:"NAME" help:"Name of the cluster; without it the server is alone."`
+	ClusterListen string   `placeholder:"ADDRESS" help:"Address for the other servers. Default: 0.0.0.0:6222."`
+	Route         []string `placeholder:"URL,..." help:"The other servers, nats-route://HOST:PORT."`
+	ClusterCert   string   `placeholder:"FILE" help:"Certificate for the other servers, with this one's host name, good for client and server. Default: /etc/nats/route.crt."`
+	ClusterKey    string   `placeholder:"FILE" help:"Its key. Default: /etc/nats/route.key."`
 
-	Out   givenText `placeholder:"FILE" help:"File to write; default: standard output." variable:"AUTHSVC_NATS_CONFIG"`
-	Force bool      `help:"Replace the file if it exists."`
+	Out   string `placeholder:"FILE" help:"File to write; default: standard output." variable:"AUTHSVC_NATS_CONFIG"`
+	Force bool   `help:"Replace the file if it exists."`
 }
 
 // Run writes the configuration.
 func (c *natsConfigCmd) Run(t *terminal) error {
 	if c.ClusterName == "" && (len(c.Route) > 0 || c.ClusterListen+c.ClusterCert+c.ClusterKey != "") {
 		return errors.New("--route, --cluster-listen, --cluster-cert and --cluster-key need --cluster-name")
-	}
-	if err := c.checkSizes(); err != nil {
-		return err
 	}
 	text, err := natsconfig.Generate(c.config())
 	if err != nil {
@@ -61,42 +58,24 @@ func (c *natsConfigCmd) Run(t *terminal) error {
 		_, err := t.out.Write(text)
 		return err
 	}
-	out := string(c.Out)
-	if err := writeConfig(out, text, c.Force); err != nil {
+	if err := writeConfig(c.Out, text, c.Force); err != nil {
 		return err
 	}
-	t.note("Written to %s. Check it with nats-server -t -c %s.", inert(out), inert(out))
+	t.note("Written to %s. Check it with nats-server -t -c %s.", inert(c.Out), inert(c.Out))
 	return nil
-}
-
-// checkSizes refuses a size of 0, which is the default to whoever calls
-// natsconfig and nothing to whoever types it.
-func (c *natsConfigCmd) checkSizes() error {
-	var wrong []error
-	if c.MaxFile == 0 {
-		wrong = append(wrong, &natsconfig.FieldError{Field: "MaxFile", Reason: natsconfig.Sizes})
-	}
-	if c.MaxSessionsFile == 0 {
-		wrong = append(wrong, &natsconfig.FieldError{Field: "MaxSessionsFile", Reason: natsconfig.Sizes})
-	}
-	if len(wrong) == 0 {
-		return nil
-	}
-	return byFlag(errors.Join(wrong...))
 }
 
 func (c *natsConfigCmd) config() natsconfig.Config {
 	conf := natsconfig.Config{
-		TrustDomain: string(c.TrustDomain), Services: c.Service, Remote: c.Remote, Gateways: c.Gateway,
-		Subscribers: c.Subscriber, Operators: c.Operator,
-		CertFile: string(c.TLSCert), KeyFile: string(c.TLSKey), CAFile: string(c.TLSCA),
-		Listen: string(c.NATSListen), Monitor: string(c.Monitor), StoreDir: string(c.StoreDir), SyncInterval: c.SyncInterval,
-		MaxFile: c.MaxFile, MaxSessionsFile: c.MaxSessionsFile, ServerName: string(c.ServerName),
+		TrustDomain: c.TrustDomain, Services: c.Service, Remote: c.Remote, Gateways: c.Gateway,
+		Subscribers: c.Subscriber, Operators: c.Operator, CertFile: c.TLSCert, KeyFile: c.TLSKey, CAFile: c.TLSCA,
+		Listen: c.NATSListen, Monitor: c.Monitor, StoreDir: c.StoreDir, SyncInterval: c.SyncInterval,
+		MaxFile: c.MaxFile, MaxSessionsFile: c.MaxSessionsFile, ServerName: c.ServerName,
 	}
 	if c.ClusterName != "" {
 		conf.Cluster = &natsconfig.Cluster{
-			Name: string(c.ClusterName), Listen: string(c.ClusterListen), Routes: c.Route,
-			CertFile: cmp.Or(string(c.ClusterCert), "/etc/nats/route.crt"), KeyFile: cmp.Or(string(c.ClusterKey), "/etc/nats/route.key"),
+			Name: c.ClusterName, Listen: c.ClusterListen, Routes: c.Route,
+			CertFile: cmp.Or(c.ClusterCert, "/etc/nats/route.crt"), KeyFile: cmp.Or(c.ClusterKey, "/etc/nats/route.key"),
 		}
 	}
 	return conf

@@ -39,7 +39,7 @@ func (*servicesListCmd) Run(ctx context.Context, t *terminal, r *remote) error {
 
 type servicesAddCmd struct {
 	ID       string   `arg:"" name:"id" help:"The service's name, and the client id that it shows."`
-	Audience wordList `placeholder:"NAME,..." help:"Whose tokens the service may ask about, as they stand in aud; may be repeated. Default: its own name."`
+	Audience []string `placeholder:"NAME,..." help:"Whose tokens the service may ask about, as they stand in aud; may be repeated. Default: its own name."`
 }
 
 func (cmd *servicesAddCmd) Run(ctx context.Context, t *terminal, r *remote) error {

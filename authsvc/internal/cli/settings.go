@@ -46,6 +46,10 @@ func saysNothing(value any) string {
 		if v == 0 {
 			return "must not be 0"
 		}
+	case int64:
+		if v == 0 {
+			return "must not be 0"
+		}
 	case time.Duration:
 		if v == 0 {
 			return "must not be 0"
@@ -64,8 +68,8 @@ func asFlags(err error, command *kong.Node) error {
 	return errors.Join(named...)
 }
 
-// flagOf is the flag that sets a field: the one of the same name, or the one with the
-// tag "field". A field that none sets keeps its name.
+// flagOf is the flag or argument that sets a field: the one of the same name, or the one
+// with the tag "field". A field that none sets keeps its name.
 func flagOf(name string, command *kong.Node) string {
 	for _, flag := range command.Flags {
 		if flag.Tag.Get("field") != name && !strings.EqualFold(strings.ReplaceAll(flag.Name, "-", ""), name) {
@@ -75,6 +79,11 @@ func flagOf(name string, command *kong.Node) string {
 			return "$" + variable(flag)
 		}
 		return "--" + flag.Name
+	}
+	for _, argument := range command.Positional {
+		if strings.EqualFold(argument.Name, name) {
+			return argument.ShortSummary()
+		}
 	}
 	return name
 }

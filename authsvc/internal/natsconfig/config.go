@@ -242,11 +242,8 @@ func (w *fieldErrors) require(ok bool, field, reason string) {
 
 // size refuses what holds nothing, and what could not be summed up.
 func (w *fieldErrors) size(field string, bytes int64) {
-	w.require(bytes >= 1<<20 && bytes <= 1<<50, field, Sizes)
+	w.require(bytes >= 1<<20 && bytes <= 1<<50, field, "must be 1 MiB to 1 PiB, in bytes")
 }
-
-// Sizes is what MaxFile and MaxSessionsFile may be.
-const Sizes = "must be 1 MiB to 1 PiB, in bytes"
 
 func (w *fieldErrors) join() error {
 	// Fields are checked from a map in places: the order must not vary.
