@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // maxIssuer bounds an issuer, in bytes.
@@ -21,7 +22,7 @@ func CheckIssuer(issuer string) error {
 		return errors.New("is required")
 	case len(issuer) > maxIssuer:
 		return fmt.Errorf("is longer than %d bytes", maxIssuer)
-	case err != nil || strings.ContainsFunc(issuer, unicode.IsSpace) || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil || !utf8.ValidString(issuer) || strings.ContainsFunc(issuer, unicode.IsSpace) || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return fmt.Errorf("%q is not an http or https URL", issuer)
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(issuer, "?#"):
 		return fmt.Errorf("%q has a query, a fragment or a user", issuer)

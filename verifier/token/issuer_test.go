@@ -16,7 +16,7 @@ func TestCheckIssuer(t *testing.T) {
 	for _, bad := range []string{
 		"", "auth", "auth.example.org", "ftp://auth.example.org", "https://", "https://auth.example.org/",
 		"https://auth.example.org?x", "https://auth.example.org?", "https://auth.example.org#x", "https://auth.example.org#",
-		"https://ada@auth.example.org", "https://auth.example.org ", "https://example.org/a b", "https://example.org/\n", "https://" + strings.Repeat("a", 1024), "https://%zz",
+		"https://ada@auth.example.org", "https://auth.example.org ", "https://example.org/a b", "https://example.org/\xff", "https://example.org/\n", "https://" + strings.Repeat("a", 1024), "https://%zz",
 	} {
 		if token.CheckIssuer(bad) == nil {
 			t.Errorf("%q is taken for an issuer", bad)
