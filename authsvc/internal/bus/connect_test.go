@@ -1,20 +1,19 @@
 package bus
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 	"github.com/authbus/authbus/events/eventstest"
 )
 
@@ -65,7 +64,7 @@ func TestCheckCredentials(t *testing.T) {
 // TestARefusalIsLogged, because trying on may be in vain.
 func TestARefusalIsLogged(t *testing.T) {
 	b := eventstest.NewBroker(t) // without TLS
-	var log lines
+	var log logtest.Buffer
 	nc, err := Connect("ca", Target{URL: b.URL(), Options: []nats.Option{nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13})}},
 		slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
@@ -81,24 +80,6 @@ func TestARefusalIsLogged(t *testing.T) {
 			t.Fatalf("the log says %q", log.String())
 		}
 	}
-}
-
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func TestServerVersions(t *testing.T) {

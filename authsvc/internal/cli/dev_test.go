@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/freeport"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 )
 
 // runDev runs `authsvc dev` until it has printed its hints, ends it, and returns
@@ -61,7 +62,7 @@ func TestDevRefusesAPortInUse(t *testing.T) {
 			"--orders", addresses[2], "--billing", addresses[3], "--gateway", addresses[4],
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		var stdout, stderr output
+		var stdout, stderr logtest.Buffer
 		status := Run(ctx, args, strings.NewReader(""), &stdout, &stderr, nil)
 		cancel()
 		if text := stderr.String(); status == exitDone || !strings.Contains(text, "in use") || flag != "--nats" && !strings.Contains(text, flag+": ") {
@@ -71,7 +72,7 @@ func TestDevRefusesAPortInUse(t *testing.T) {
 }
 
 func TestDevRefusesAnAddressForNoPurpose(t *testing.T) {
-	var stdout, stderr output
+	var stdout, stderr logtest.Buffer
 	args := []string{"dev", "--dir", t.TempDir(), "--listen-mtls", "127.0.0.1:0"}
 	status := Run(t.Context(), args, strings.NewReader(""), &stdout, &stderr, nil)
 	if status != exitUsage || !strings.Contains(stderr.String(), "--listen-mtls: only goes with mutual TLS") {

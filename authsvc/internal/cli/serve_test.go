@@ -8,35 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 	"github.com/authbus/authbus/events/eventstest"
 )
-
-// output is what a command that still runs has written.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
 
 // serving is an `authsvc serve` that runs.
 type serving struct {
 	url            string
-	stdout, stderr output
+	stdout, stderr logtest.Buffer
 	stop           context.CancelFunc
 	status         chan int
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/authbus/authbus/authsvc/authsvctest"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 )
 
 // TestADamagedEntryIsASessionThatIsOver: it will never open. It stays for the operator,
@@ -17,7 +18,7 @@ import (
 func TestADamagedEntryIsASessionThatIsOver(t *testing.T) {
 	w := start(t, authsvctest.Config{})
 	g, held := w.login(t), w.held(t)
-	log := &journal{}
+	log := &logtest.Buffer{}
 	w.config.Log = slog.New(slog.NewJSONHandler(log, nil))
 	other := w.replica(t)
 	js, err := jetstream.New(w.auth.Connect(t))
@@ -47,9 +48,7 @@ func TestADamagedEntryIsASessionThatIsOver(t *testing.T) {
 	if got := metric(t, other.AdminURL(), `authsvc_gateway_vault_looks_total{outcome="damaged"}`); got != "2" {
 		t.Errorf("counted %q times", got)
 	}
-	log.mu.Lock()
-	defer log.mu.Unlock()
-	text := log.text.String()
+	text := log.String()
 	if !strings.Contains(text, "does not open") || !strings.Contains(text, token.Name()[:8]) {
 		t.Errorf("it says %s", text)
 	}

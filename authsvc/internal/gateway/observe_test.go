@@ -1,17 +1,16 @@
 package gateway_test
 
 import (
-	"bytes"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/authbus/authbus/authsvc/authsvctest"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 	"github.com/authbus/authbus/events"
 )
 
@@ -67,22 +66,10 @@ func awaitMetric(t testing.TB, admin, name, want string) {
 	}
 }
 
-// journal is a log to look into.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer // guarded by mu
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
 func TestNothingSecretIsLogged(t *testing.T) {
 	t.Parallel()
 	w := start(t, authsvctest.Config{AccessLifetime: 2 * time.Second})
-	log := &journal{}
+	log := &logtest.Buffer{}
 	w.config.Log = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	way := w.between(t)
 	w.Gateway = w.replica(t)
@@ -105,9 +92,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	if tokens := w.auth.Login(t, w.ada); !isInside(tokens.AccessToken) || !isInside(tokens.RefreshToken) {
 		t.Fatal("the test does not know a token when it sees one")
 	}
-	log.mu.Lock()
-	defer log.mu.Unlock()
-	text := log.text.String()
+	text := log.String()
 	if !strings.Contains(text, "a login could not be kept") || !strings.Contains(text, "cannot be reached") {
 		t.Errorf("nothing is logged: %s", text)
 	}

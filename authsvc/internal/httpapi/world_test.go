@@ -21,6 +21,7 @@ import (
 	"github.com/authbus/authbus/authsvc/internal/client"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 	"github.com/authbus/authbus/authsvc/internal/keyring"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 	"github.com/authbus/authbus/authsvc/internal/password"
 	"github.com/authbus/authbus/authsvc/internal/store"
 )
@@ -33,7 +34,7 @@ type world struct {
 	authority *authority.Authority
 	client    *client.Client // not logged in
 	http      *http.Client   // holds every answer against openapi.yaml
-	logs      *logBuffer
+	logs      *logtest.Buffer
 
 	loseDatabase func()
 }
@@ -45,7 +46,7 @@ const (
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{logs: &logBuffer{}}
+	w := &world{logs: &logtest.Buffer{}}
 	logger := slog.New(slog.NewJSONHandler(w.logs, nil))
 	var err error
 	if w.db, err = store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "authsvc.db")); err != nil {
@@ -86,24 +87,6 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	return w
-}
-
-// logBuffer takes log lines from several goroutines.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // person is somebody who is logged in.

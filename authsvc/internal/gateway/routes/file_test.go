@@ -1,7 +1,6 @@
 package routes_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,25 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/authbus/authbus/authsvc/internal/gateway/routes"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 )
-
-// logBuffer takes log lines from several goroutines.
-type logBuffer struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer // guarded by mu
-}
-
-func (b *logBuffer) Write(line []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.Write(line)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.String()
-}
 
 // named is a file whose only rule has the name.
 func named(name string) string {
@@ -52,9 +33,9 @@ func put(t *testing.T, path, text string) {
 	}
 }
 
-func open(t *testing.T, path string, adopt func(*routes.Table) error) (*routes.File, *logBuffer) {
+func open(t *testing.T, path string, adopt func(*routes.Table) error) (*routes.File, *logtest.Buffer) {
 	t.Helper()
-	log := &logBuffer{}
+	log := &logtest.Buffer{}
 	f, err := routes.Open(path, slog.New(slog.NewTextHandler(log, nil)), adopt)
 	if err != nil {
 		t.Fatal(err)

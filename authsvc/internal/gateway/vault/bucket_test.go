@@ -1,40 +1,18 @@
 package vault_test
 
 import (
-	"bytes"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 	"github.com/authbus/authbus/events/eventstest"
 )
 
 const stream = "KV_" + vault.DefaultBucket
-
-// journal is a log to look into.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer // guarded by mu
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
-func (j *journal) log() *slog.Logger { return slog.New(slog.NewJSONHandler(j, nil)) }
 
 // TestOpenOnlyWidens: all replicas of the gateway share the bucket.
 func TestOpenOnlyWidens(t *testing.T) {
@@ -65,8 +43,8 @@ func TestOpenOnlyWidens(t *testing.T) {
 		{"less than the defaults", vault.Config{Lifetime: time.Minute}, 14 * 24 * time.Hour, 1 << 30, "--max-age=1m0s"},
 	} {
 		t.Run(step.name, func(t *testing.T) {
-			log := &journal{}
-			step.opened.Log = log.log()
+			log := &logtest.Buffer{}
+			step.opened.Log = log.Logger()
 			open(t, b, step.opened)
 			s, err := js.Stream(t.Context(), stream)
 			if err != nil {
@@ -92,8 +70,8 @@ func TestOpenKeepsWhatHasNoEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &journal{}
-	open(t, b, vault.Config{Log: log.log()})
+	log := &logtest.Buffer{}
+	open(t, b, vault.Config{Log: log.Logger()})
 	s, err := js.Stream(t.Context(), stream)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/authbus/authbus/authsvc/internal/freeport"
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 )
 
 // clustered is how one of three brokers is started, as often as it is.
@@ -80,10 +81,10 @@ func TestABucketWithoutALeaderIsNotLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, token := &journal{}, vault.NewToken()
+	log, token := &logtest.Buffer{}, vault.NewToken()
 	var v *vault.Vault
 	for began := time.Now(); v == nil; { // a cluster takes its time to begin
-		if v, err = vault.Open(t.Context(), js, vault.Config{Replicas: 3, Log: log.log()}); err != nil && time.Since(began) > 3*patience {
+		if v, err = vault.Open(t.Context(), js, vault.Config{Replicas: 3, Log: log.Logger()}); err != nil && time.Since(began) > 3*patience {
 			t.Fatal(err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/authbus/authbus/authsvc/internal/gateway/vault"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 	"github.com/authbus/authbus/events/eventstest"
 )
 
@@ -66,9 +67,9 @@ func TestALostBucketIsMadeAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, log := eventstest.NewBroker(t), &journal{}
+			b, log := eventstest.NewBroker(t), &logtest.Buffer{}
 			js := b.Streams(t)
-			v, _ := open(t, b, vault.Config{Lifetime: time.Hour, Log: log.log()})
+			v, _ := open(t, b, vault.Config{Lifetime: time.Hour, Log: log.Logger()})
 			old := vault.NewToken()
 			entry, err := v.Create(t.Context(), old, session)
 			if err != nil {
@@ -120,11 +121,11 @@ func TestALostStoreIsMadeAgain(t *testing.T) {
 
 // TestReplicasMakeItOnce: whatever one of them has kept since, the others have too.
 func TestReplicasMakeItOnce(t *testing.T) {
-	b, log := eventstest.NewBroker(t), &journal{}
+	b, log := eventstest.NewBroker(t), &logtest.Buffer{}
 	js := b.Streams(t)
 	var replicas []*vault.Vault
 	for _, lifetime := range []time.Duration{time.Hour, 2 * time.Hour, 3 * time.Hour} {
-		v, _ := open(t, b, vault.Config{Lifetime: lifetime, Log: log.log()})
+		v, _ := open(t, b, vault.Config{Lifetime: lifetime, Log: log.Logger()})
 		replicas = append(replicas, v)
 	}
 	lose(t, js)
@@ -161,9 +162,9 @@ func TestReplicasMakeItOnce(t *testing.T) {
 
 // TestABucketThatCannotBeMade is asked for now and then, and not with every request.
 func TestABucketThatCannotBeMade(t *testing.T) {
-	b, log := eventstest.NewBroker(t), &journal{}
+	b, log := eventstest.NewBroker(t), &logtest.Buffer{}
 	js := b.Streams(t)
-	v, _ := open(t, b, vault.Config{Log: log.log()})
+	v, _ := open(t, b, vault.Config{Log: log.Logger()})
 	lose(t, js)
 	// What another stream has, none can have.
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"$KV.>"}}); err != nil {
@@ -193,8 +194,8 @@ func TestABucketThatCannotBeMade(t *testing.T) {
 
 // TestASilentBrokerHasLostNothing: no answer is no answer.
 func TestASilentBrokerHasLostNothing(t *testing.T) {
-	b, log := eventstest.NewBroker(t), &journal{}
-	v, _ := open(t, b, vault.Config{Log: log.log()})
+	b, log := eventstest.NewBroker(t), &logtest.Buffer{}
+	v, _ := open(t, b, vault.Config{Log: log.Logger()})
 	token := vault.NewToken()
 	if _, err := v.Create(t.Context(), token, session); err != nil {
 		t.Fatal(err)
