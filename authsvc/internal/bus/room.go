@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,13 +49,23 @@ func leaveRoom(ctx context.Context, js jetstream.JetStream, o events.StreamOptio
 	return o, nil
 }
 
-// ensureStreams makes the streams, or brings them to what they should be.
+// ensureStreams makes the streams, or brings them to what they should be. While the
+// limit of the account is not known, the events keep the bound that they have.
 func (p *Publisher) ensureStreams(ctx context.Context) error {
 	options, unknown := leaveRoom(ctx, p.js, p.streams)
+	if unknown != nil {
+		stream, err := p.js.Stream(ctx, events.StreamEvents)
+		switch {
+		case err == nil:
+			options.EventsMaxBytes = stream.CachedInfo().Config.MaxBytes
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return fmt.Errorf("looking at %s: %w", events.StreamEvents, err)
+		}
+	}
 	if err := events.EnsureStreams(ctx, p.js, options); err != nil {
 		return err
 	}
-	if unknown != nil && ctx.Err() == nil {
+	if unknown != nil && options.EventsMaxBytes <= 0 && ctx.Err() == nil {
 		p.log.Warn("events are not bounded, and could take the room of revocations: write the configuration of nats-server again (authsvc nats-config)",
 			"error", unknown)
 	}
