@@ -24,8 +24,8 @@ type RevokeRequest struct {
 }
 
 // Revoke writes a record into the log, in any scope. To revoke again what is
-// revoked is harmless: one more record, or for a certificate the one that there is. So
-// is an id that the database does not know, of which Known tells.
+// revoked is harmless: one more record, or for a certificate with a NotAfter the one
+// that lasts as long. So is an id that the database does not know, of which Known tells.
 func (a *Authority) Revoke(ctx context.Context, actor *token.Claims, r RevokeRequest) (Revoked, error) {
 	if err := errors.Join(a.CheckAdmin(actor), checkReason(r.Reason), checkTarget(r), checkNotAfter(r)); err != nil {
 		return Revoked{}, err

@@ -254,7 +254,10 @@ func TestViaIsTheWayThroughGateways(t *testing.T) {
 	own := via(two, "")
 	for lines, want := range map[string]string{
 		"Via: 1.1 evil\r\n": own,
-		"Via: 1.0 evil, " + first + " (evil), 2.0 x\r\n":                            own,
+		"Via: 1.0 evil, " + first + " (evil), 2.0 x\r\n":                            first + ", " + own,
+		"Via: HTTP/" + first + "\r\n":                                               first + ", " + own,
+		"Via: " + strings.Replace(first, " ", "  ", 1) + "\r\n":                     first + ", " + own,
+		"Via: 1.1 " + strings.ToUpper(first[4:]) + ", 1.1 x-" + first[4:] + "\r\n":  own,
 		"Via: " + first + "\r\n":                                                    first + ", " + own,
 		"Connection: Via\r\nVia: " + first + "\r\n":                                 first + ", " + own,
 		"Via: 1.1 evil," + first + "\r\nVia: 1.1 authsvc-gateway-\r\nvia: evil\r\n": first + ", " + own,

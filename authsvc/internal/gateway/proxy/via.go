@@ -32,20 +32,24 @@ func (p *Proxy) HasCarried(r *http.Request) bool {
 func (p *Proxy) via(r *http.Request) string {
 	var way []string
 	for element := range tokens(r.Header["Via"]) {
-		if gatewayOf(element) != "" {
-			way = append(way, element)
+		if name := gatewayOf(element); name != "" {
+			way = append(way, "1.1 "+name)
 		}
 	}
 	return strings.Join(append(way, strings.TrimPrefix(r.Proto, "HTTP/")+" "+p.pseudonym), ", ")
 }
 
-// gatewayOf returns the pseudonym in an element of Via, "" if it is not exactly what
-// a gateway writes.
+// gatewayOf returns the pseudonym in an element of Via, "" if it is not that of a
+// gateway. What lies between may have written the element anew: with the protocol's
+// name, which may be left out, or a comment behind.
 func gatewayOf(element string) string {
-	protocol, name, _ := strings.Cut(element, " ")
+	parts := strings.Fields(element)
+	if len(parts) < 2 {
+		return ""
+	}
+	name := parts[1]
 	random, isGateway := strings.CutPrefix(name, pseudonymPrefix)
-	if !isGateway || len(name) != pseudonymLength || strings.Trim(protocol, "0123456789.") != "" ||
-		strings.Trim(random, "abcdefghijklmnopqrstuvwxyz234567") != "" {
+	if !isGateway || len(name) != pseudonymLength || strings.Trim(random, "abcdefghijklmnopqrstuvwxyz234567") != "" {
 		return ""
 	}
 	return name
