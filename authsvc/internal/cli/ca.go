@@ -12,7 +12,7 @@ import (
 
 // caCmd is `authsvc ca`: the internal certificate authority, in a directory.
 type caCmd struct {
-	Dir    givenPath   `help:"Directory of the CA." default:"ca" placeholder:"DIR" variable:"AUTHSVC_CA_DIR"`
+	Dir    string      `type:"path" help:"Directory of the CA." default:"ca" placeholder:"DIR" variable:"AUTHSVC_CA_DIR"`
 	Init   caInitCmd   `cmd:"" help:"Create a CA: a root, whose key you take away, and an intermediate that issues."`
 	Issue  caIssueCmd  `cmd:"" help:"Issue a service its certificate, or a server one for its host names."`
 	Renew  caRenewCmd  `cmd:"" help:"Issue the successor of a certificate, with a new key."`
@@ -55,8 +55,8 @@ func (cmd *caInitCmd) Run(t *terminal, dir caDir) error {
 // certificateFlags are of commands that issue one.
 type certificateFlags struct {
 	jsonFlag
-	Name string    `arg:"" help:"The service's name, the path of its SPIFFE ID."`
-	Out  givenPath `help:"Directory of NAME.crt, NAME.key and ca.crt." required:"" placeholder:"DIR"`
+	Name string `arg:"" help:"The service's name, the path of its SPIFFE ID."`
+	Out  string `type:"path" help:"Directory of NAME.crt, NAME.key and ca.crt." required:"" placeholder:"DIR"`
 	// A pointer, because 0s is not the same as nothing.
 	Lifetime *time.Duration `help:"How long it lives, at most 144h. Default: 24h, or as long as the one that it renews if that is more."`
 }
@@ -95,17 +95,17 @@ func (cmd *caIssueCmd) Run(t *terminal, dir caDir) error {
 	if err != nil {
 		return err
 	}
-	if err := ca.CheckFiles(string(cmd.Out), cmd.Name); err != nil {
+	if err := ca.CheckFiles(cmd.Out, cmd.Name); err != nil {
 		return outWrong(err)
 	}
 	issued, err := authority.Issue(ca.Request{Name: cmd.Name, Hosts: cmd.Host, Peer: cmd.Peer, Lifetime: lifetime})
 	if err != nil {
 		return err
 	}
-	if err := issued.WriteFiles(string(cmd.Out), cmd.Name); err != nil {
+	if err := issued.WriteFiles(cmd.Out, cmd.Name); err != nil {
 		return outWrong(err)
 	}
-	return t.issued(authority, issued, string(cmd.Out))
+	return t.issued(authority, issued, cmd.Out)
 }
 
 type caRenewCmd struct{ certificateFlags }
@@ -119,17 +119,17 @@ func (cmd *caRenewCmd) Run(t *terminal, dir caDir) error {
 	if err != nil {
 		return err
 	}
-	if err := authority.CheckReplace(string(cmd.Out), cmd.Name); err != nil {
+	if err := authority.CheckReplace(cmd.Out, cmd.Name); err != nil {
 		return outWrong(err)
 	}
 	issued, err := authority.Renew(cmd.Name, lifetime)
 	if err != nil {
 		return err
 	}
-	if err := issued.ReplaceFiles(string(cmd.Out), cmd.Name); err != nil {
+	if err := issued.ReplaceFiles(cmd.Out, cmd.Name); err != nil {
 		return outWrong(err)
 	}
-	return t.issued(authority, issued, string(cmd.Out))
+	return t.issued(authority, issued, cmd.Out)
 }
 
 // certificateDoc is a certificate, for programs.

@@ -10,9 +10,9 @@ import (
 
 type caRotateCmd struct {
 	jsonFlag
-	Root    bool      `help:"Make a new root as well; the old one stays trusted." xor:"what"`
-	DropOld bool      `help:"End the overlap after --root: trust only the new root." xor:"what"`
-	RootKey givenPath `help:"File of the current root's key; default: in the CA's directory." placeholder:"FILE"`
+	Root    bool   `help:"Make a new root as well; the old one stays trusted." xor:"what"`
+	DropOld bool   `help:"End the overlap after --root: trust only the new root." xor:"what"`
+	RootKey string `type:"path" help:"File of the current root's key; default: in the CA's directory." placeholder:"FILE"`
 }
 
 func (cmd *caRotateCmd) Run(t *terminal, dir caDir) error {
@@ -29,10 +29,10 @@ func (cmd *caRotateCmd) Run(t *terminal, dir caDir) error {
 		err = dropOld(authority)
 		said = "only the current root is trusted; give services the new bundle at their leisure"
 	case cmd.Root:
-		err = authority.RotateRoot(string(cmd.RootKey))
+		err = authority.RotateRoot(cmd.RootKey)
 		said = "issuing below a new root; keep its root-….key elsewhere, and run rotate --drop-old when show lists no older certificate"
 	default:
-		err = authority.RotateIntermediate(string(cmd.RootKey))
+		err = authority.RotateIntermediate(cmd.RootKey)
 	}
 	if err != nil {
 		return err

@@ -68,6 +68,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		kong.Exit(func(int) { left = true }),
 		kong.ValueFormatter(helpWithVariable),
 		kong.Resolvers(t.env),
+		kong.NamedMapper("path", kong.MapperFunc(givenPath)),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(t),
 	)

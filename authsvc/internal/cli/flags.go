@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"errors"
+	"reflect"
 
 	"github.com/alecthomas/kong"
 )
@@ -17,19 +17,16 @@ func (j *jsonFlag) AfterApply(t *terminal) error {
 	return nil
 }
 
-// givenPath is a path as kong's type "path" is, but for the empty one, which kong takes
-// for the working directory: in a script it is a variable that is not set.
-type givenPath string
-
-// Decode implements kong.MapperValue.
-func (p *givenPath) Decode(ctx *kong.DecodeContext) error {
-	var value string
-	if err := ctx.Scan.PopValueInto("path", &value); err != nil {
+// givenPath is kong's type "path" but for the empty one, which kong takes for the
+// working directory: it stays empty, for refuseNothing to refuse.
+func givenPath(ctx *kong.DecodeContext, target reflect.Value) error {
+	var path string
+	if err := ctx.Scan.PopValueInto("path", &path); err != nil {
 		return err
 	}
-	if value == "" {
-		return errors.New("must not be empty")
+	if path != "" {
+		path = kong.ExpandPath(path)
 	}
-	*p = givenPath(kong.ExpandPath(value))
+	target.SetString(path)
 	return nil
 }
