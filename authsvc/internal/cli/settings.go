@@ -71,14 +71,16 @@ func asFlags(err error, command *kong.Node) error {
 // flagOf is the flag or argument that sets a field: the one of the same name, or the one
 // with the tag "field". A field that none sets keeps its name.
 func flagOf(name string, command *kong.Node) string {
-	for _, flag := range command.Flags {
-		if flag.Tag.Get("field") != name && !strings.EqualFold(strings.ReplaceAll(flag.Name, "-", ""), name) {
-			continue
+	for node := command; node != nil; node = node.Parent {
+		for _, flag := range node.Flags {
+			if flag.Tag.Get("field") != name && !strings.EqualFold(strings.ReplaceAll(flag.Name, "-", ""), name) {
+				continue
+			}
+			if flag.Tag.Has("confidential") {
+				return "$" + variable(flag)
+			}
+			return "--" + flag.Name
 		}
-		if flag.Tag.Has("confidential") {
-			return "$" + variable(flag)
-		}
-		return "--" + flag.Name
 	}
 	for _, argument := range command.Positional {
 		if strings.EqualFold(argument.Name, name) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/events"
 )
 
@@ -76,15 +77,6 @@ const (
 	defaultMaxFile       = 10 << 30
 	defaultSessionsFile  = 1 << 30
 )
-
-// FieldError says which field of a Config is wrong, and why.
-type FieldError struct {
-	// Field is the Go name, such as "Services" or "Cluster.Routes".
-	Field  string
-	Reason string
-}
-
-func (e *FieldError) Error() string { return "Config." + e.Field + " " + e.Reason }
 
 func (c Config) withDefaults() Config {
 	c.Listen = or(c.Listen, defaultListen)
@@ -203,10 +195,11 @@ func (c Cluster) check(wrong *fieldErrors) {
 	wrong.require(len(c.Routes) > 0, "Cluster.Routes", "must name the other servers")
 	seen := map[string]bool{}
 	for _, route := range c.Routes {
+		shown := route[strings.LastIndex(route, "@")+1:] // without a password
 		if reason := checkRoute(route); reason != "" {
-			wrong.add("Cluster.Routes", fmt.Sprintf("must not have %q: %s", route, reason))
+			wrong.add("Cluster.Routes", fmt.Sprintf("must not have %q: %s", shown, reason))
 		}
-		wrong.require(!seen[route], "Cluster.Routes", fmt.Sprintf("names %q twice", route))
+		wrong.require(!seen[route], "Cluster.Routes", fmt.Sprintf("names %q twice", shown))
 		seen[route] = true
 	}
 }
@@ -230,8 +223,8 @@ func checkRoute(route string) string {
 // fieldErrors gathers what is wrong.
 type fieldErrors struct{ errs []error }
 
-func (w *fieldErrors) add(field, reason string) {
-	w.errs = append(w.errs, &FieldError{field, reason})
+func (w *fieldErrors) add(name, reason string) {
+	w.errs = append(w.errs, field.New(name, reason))
 }
 
 func (w *fieldErrors) require(ok bool, field, reason string) {

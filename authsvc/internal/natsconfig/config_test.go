@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"pgregory.net/rapid"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/natsconfig"
 )
 
@@ -135,8 +136,8 @@ func TestGenerateRefuses(t *testing.T) {
 			if len(out) > 0 {
 				t.Error("a configuration along with an error")
 			}
-			var wrong *natsconfig.FieldError
-			if !errors.As(err, &wrong) || wrong.Field != tc.field || !strings.Contains(wrong.Reason, tc.reason) {
+			var wrong *field.Error
+			if !errors.As(err, &wrong) || wrong.Field != tc.field || !strings.Contains(wrong.Err.Error(), tc.reason) {
 				t.Errorf("error %v, want one of %s with %q", err, tc.field, tc.reason)
 			}
 		})
@@ -158,7 +159,7 @@ func TestAnyNamesMakeOneUserEach(t *testing.T) {
 		c.Remote, c.Subscribers, c.Operators = nil, nil, nil
 		text, err := natsconfig.Generate(c)
 		if err != nil {
-			if _, ok := errors.AsType[*natsconfig.FieldError](err); !ok {
+			if _, ok := errors.AsType[*field.Error](err); !ok {
 				r.Fatalf("error %v names no field", err)
 			}
 			return

@@ -17,7 +17,7 @@ import (
 var layout string
 
 // Generate returns the configuration. The same Config always gives the same bytes. The
-// error joins a [*FieldError] for every field that is wrong.
+// error joins a [*field.Error] for every field that is wrong.
 func Generate(c Config) ([]byte, error) {
 	c = c.withDefaults()
 	if err := c.check(); err != nil {
