@@ -23,9 +23,9 @@ func CheckIssuer(issuer string) error {
 	case len(issuer) > maxIssuer:
 		return fmt.Errorf("is longer than %d bytes", maxIssuer)
 	case err != nil || !utf8.ValidString(issuer) || strings.ContainsFunc(issuer, unicode.IsSpace) || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("%q is not an http or https URL", issuer)
+		return errors.New("is not an http or https URL") // not repeated: it may hold a password
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(issuer, "?#"):
-		return fmt.Errorf("%q has a query, a fragment or a user", issuer)
+		return errors.New("has a query, a fragment or a user")
 	case strings.HasSuffix(issuer, "/"):
 		return fmt.Errorf("%q has a slash at its end, where the paths of the API begin", issuer)
 	}

@@ -45,6 +45,9 @@ func CheckURL(addresses string) error {
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
 			return errors.New("must be nats:// or tls:// addresses, separated by commas")
 		}
+		if strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "[") {
+			return errors.New("has an address with a colon too many")
+		}
 		if _, err := strconv.ParseUint(cmp.Or(u.Port(), "4222"), 10, 16); err != nil {
 			return errors.New("has a port that is none")
 		}

@@ -26,7 +26,7 @@ func TestCheckURL(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", ",", "nats://a,", "nats://", "http://127.0.0.1:4222", "nats://a,https://secret@b", "nats://a:70000", "nats://a:x", "nats://%zz", "a b",
+		"", ",", "nats://a,", "nats://", "http://127.0.0.1:4222", "nats://a,https://secret@b", "nats://a:70000", "nats://a:x", "nats://ada:secret@a:1:2", "a:1:2", "nats://%zz", "a b",
 	} {
 		if err := CheckURL(bad); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", bad, err)

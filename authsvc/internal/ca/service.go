@@ -82,6 +82,7 @@ func (c *ServiceConfig) check() error {
 	wrong.Add("NATSURL", bus.CheckURL(c.NATSURL))
 	wrong.Add("Credentials", bus.CheckCredentials(c.Credentials))
 	wrong.Add("Name", events.CheckServiceName(c.Name))
+	wrong.Want(len(c.Name) <= 128, "Name", "must be at most 128 bytes long") // as the verifier has it
 	wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
 	if c.Lifetime != 0 {
 		wrong.Add("Lifetime", CheckLifetime(c.Lifetime))

@@ -32,7 +32,18 @@ func (c *caCmd) AfterApply(k *kong.Context) error {
 // caDir is the directory of the CA.
 type caDir string
 
-func (d caDir) open() (*ca.CA, error) { return ca.Open(string(d)) }
+func (d caDir) open() (*ca.CA, error) {
+	authority, err := ca.Open(string(d))
+	return authority, about("Dir", err)
+}
+
+// about says which field the error is of, unless it says so itself.
+func about(name string, err error) error {
+	if err == nil || len(field.In(err)) > 0 {
+		return err
+	}
+	return &field.Error{Field: name, Err: err}
+}
 
 type caInitCmd struct {
 	jsonFlag
@@ -41,7 +52,7 @@ type caInitCmd struct {
 
 func (cmd *caInitCmd) Run(t *terminal, dir caDir) error {
 	if err := ca.Init(string(dir), cmd.TrustDomain); err != nil {
-		return err
+		return about("Dir", err)
 	}
 	authority, err := dir.open()
 	if err != nil {
@@ -72,14 +83,6 @@ func (f certificateFlags) check() (time.Duration, error) {
 	return *f.Lifetime, wrong.Err()
 }
 
-// outWrong says that the error is about the files.
-func outWrong(err error) error {
-	if len(field.In(err)) > 0 {
-		return err
-	}
-	return &field.Error{Field: "Out", Err: err}
-}
-
 type caIssueCmd struct {
 	certificateFlags
 	Host []string `field:"Hosts" help:"Host name or IP address of a server that stock clients reach; it gets no SPIFFE ID then. May be repeated." placeholder:"HOST,..."`
@@ -96,14 +99,14 @@ func (cmd *caIssueCmd) Run(t *terminal, dir caDir) error {
 		return err
 	}
 	if err := ca.CheckFiles(cmd.Out, cmd.Name); err != nil {
-		return outWrong(err)
+		return about("Out", err)
 	}
 	issued, err := authority.Issue(ca.Request{Name: cmd.Name, Hosts: cmd.Host, Peer: cmd.Peer, Lifetime: lifetime})
 	if err != nil {
 		return err
 	}
 	if err := issued.WriteFiles(cmd.Out, cmd.Name); err != nil {
-		return outWrong(err)
+		return about("Out", err)
 	}
 	return t.issued(authority, issued, cmd.Out)
 }
@@ -120,14 +123,14 @@ func (cmd *caRenewCmd) Run(t *terminal, dir caDir) error {
 		return err
 	}
 	if err := authority.CheckReplace(cmd.Out, cmd.Name); err != nil {
-		return outWrong(err)
+		return about("Out", err)
 	}
 	issued, err := authority.Renew(cmd.Name, lifetime)
 	if err != nil {
 		return err
 	}
 	if err := issued.ReplaceFiles(cmd.Out, cmd.Name); err != nil {
-		return outWrong(err)
+		return about("Out", err)
 	}
 	return t.issued(authority, issued, cmd.Out)
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/authbus/authbus/authsvc/internal/ca"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 	"github.com/authbus/authbus/events"
 )
@@ -24,6 +24,9 @@ type caRevokeCmd struct {
 // more even if the auth service, which ends what runs on them, is out of reach.
 func (cmd *caRevokeCmd) Run(ctx context.Context, t *terminal, dir caDir, r *remote) error {
 	if err := checkReason(cmd.Reason); err != nil {
+		return err
+	}
+	if _, err := r.anonymous(); err != nil {
 		return err
 	}
 	authority, err := dir.open()
@@ -73,11 +76,11 @@ const maxReason = 256
 func checkReason(reason string) error {
 	switch {
 	case strings.TrimSpace(reason) == "":
-		return errors.New("--reason must not be empty")
+		return field.New("Reason", "must not be empty")
 	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unicode.IsControl):
-		return errors.New("--reason must have no control characters")
+		return field.New("Reason", "must have no control characters")
 	case utf8.RuneCountInString(reason) > maxReason:
-		return fmt.Errorf("--reason must have at most %d characters", maxReason)
+		return field.New("Reason", fmt.Sprintf("must have at most %d characters", maxReason))
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (c *gatewayCmd) Run(ctx context.Context, t *terminal) (err error) {
 		return err
 	}
 	if isOpen(c.Auth) {
-		log.Warn("--auth is not https: passwords and tokens can be read on their way to the auth service", "auth", c.Auth)
+		log.Warn("--auth is not https: passwords and tokens can be read on their way to the auth service")
 	}
 	target := bus.Target{URL: c.NATSURL, Credentials: c.Credentials}
 	if c.Certs != "" {

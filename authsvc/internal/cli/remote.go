@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/authbus/authbus/authsvc/internal/client"
+	"github.com/authbus/authbus/authsvc/internal/field"
 )
 
 // remote holds the flags of every command that asks a running service.
@@ -31,7 +32,7 @@ func (r *remote) AfterApply(k *kong.Context, t *terminal) error {
 func (r *remote) anonymous() (*client.Client, error) {
 	c, err := client.New(client.Config{Server: r.Server})
 	if err != nil {
-		return nil, fmt.Errorf("--server: %w", err)
+		return nil, &field.Error{Field: "Server", Err: err}
 	}
 	return c, nil
 }

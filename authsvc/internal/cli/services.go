@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/httpapi/wire"
 )
 
@@ -64,7 +65,7 @@ const maxOverlap = 7 * 24 * time.Hour
 
 func (cmd *servicesRotateCmd) Run(ctx context.Context, t *terminal, r *remote) error {
 	if cmd.Overlap < 0 || cmd.Overlap > maxOverlap || cmd.Overlap%time.Second != 0 {
-		return fmt.Errorf("--overlap must be 0s to 168h, in whole seconds, not %v", cmd.Overlap)
+		return field.New("Overlap", fmt.Sprintf("must be 0s to 168h, in whole seconds, not %v", cmd.Overlap))
 	}
 	c, err := r.loggedIn()
 	if err != nil {

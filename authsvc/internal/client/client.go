@@ -60,10 +60,9 @@ type Client struct {
 func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.Server)
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("reading the server's URL: %w", err)
-	case (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
-		return nil, fmt.Errorf("the server %q is not a URL like https://auth.example.org", cfg.Server)
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		// It is not repeated, because it may hold a password.
+		return nil, errors.New("the server's URL must be like https://auth.example.org")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("the server's URL must have no user, query or fragment")
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/authbus/authbus/authsvc/internal/ca"
+	"github.com/authbus/authbus/authsvc/internal/field"
 	"github.com/authbus/authbus/authsvc/internal/natsconfig"
 	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/events"
@@ -98,7 +99,7 @@ func (m *mutual) startBroker(c Config) (*broker.Broker, error) {
 		Listen: listen, StoreDir: filepath.Join(c.Dir, "nats-mtls"),
 	})
 	if err != nil {
-		return nil, err
+		return nil, field.Rename(err, map[string]string{"Listen": "NATS"})
 	}
 	file := filepath.Join(m.dir, "nats.conf")
 	if err := os.WriteFile(file, text, 0o600); err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -100,7 +99,7 @@ func (s *Stack) closeLater(end func() error) { s.closers = append(s.closers, end
 
 func (s *Stack) makeDir(context.Context) error {
 	if err := os.MkdirAll(s.config.Dir, 0o700); err != nil {
-		return fmt.Errorf("making the directory of the data: %w", err)
+		return &field.Error{Field: "Dir", Err: err}
 	}
 	unlock, err := lock(s.config.Dir)
 	if err != nil {
@@ -123,7 +122,7 @@ func (s *Stack) startNode(ctx context.Context) (err error) {
 		c.NATSURL, c.Certs, c.ListenMTLS = s.natsURL, s.mutual.certs, s.config.AuthMutual
 	}
 	if s.node, err = node.Start(ctx, c); err != nil {
-		return field.Rename(err, map[string]string{"Listen": "Auth", "ListenMTLS": "AuthMutual"})
+		return field.Rename(err, map[string]string{"Listen": "Auth", "ListenMTLS": "AuthMutual", "Embedded.Listen": "NATS"})
 	}
 	s.closeLater(s.node.Close)
 	if s.mutual == nil {

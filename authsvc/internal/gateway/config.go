@@ -96,6 +96,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.checkAuth(&wrong)
 	wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
 	wrong.Add("Name", events.CheckServiceName(c.Name))
+	wrong.Want(len(c.Name) <= 128, "Name", "must be at most 128 bytes long") // as the verifier has it
 	wrong.Want(c.NATS != nil, "NATS", "is required")
 	wrong.Want((c.CertFile == "") == (c.KeyFile == ""), "CertFile", "the certificate and its key must be given together")
 	shared := !c.SharedSecret.IsZero()

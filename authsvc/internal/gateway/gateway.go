@@ -75,7 +75,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 func (g *Gateway) checkRoutes(context.Context) error {
 	file, err := routes.Open(g.config.Routes, g.config.Log, g.check)
 	if err != nil {
-		return err
+		return &field.Error{Field: "Routes", Err: err}
 	}
 	return file.Close()
 }

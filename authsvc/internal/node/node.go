@@ -110,6 +110,9 @@ func (n *Node) openKeys(ctx context.Context) error {
 		return &field.Error{Field: name, Err: err}
 	}
 	n.keys, err = keyring.Open(ctx, n.db, n.config.keyring(master))
+	if errors.Is(err, keyring.ErrWrongMasterKey) {
+		return &field.Error{Field: name, Err: err}
+	}
 	if err != nil {
 		return fmt.Errorf("opening the signing keys: %w", err)
 	}
@@ -155,6 +158,7 @@ func (n *Node) connect(context.Context) (err error) {
 	n.broker = n.config.Broker
 	if e := n.config.Embedded; e != nil {
 		n.broker, err = broker.Start(broker.Config{Dir: e.Dir, Listen: e.Listen, SyncInterval: e.SyncInterval, Log: n.config.Log})
+		err = field.Rename(err, map[string]string{"Listen": "Embedded.Listen"})
 		if err != nil {
 			return err
 		}

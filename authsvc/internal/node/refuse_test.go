@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/field"
+	"github.com/authbus/authbus/authsvc/internal/keyring"
 	"github.com/authbus/authbus/authsvc/internal/node"
 	"github.com/authbus/authbus/authsvc/internal/store"
 )
@@ -84,6 +86,27 @@ func TestStartRefuses(t *testing.T) {
 			}
 			settled(t, before)
 		})
+	}
+}
+
+// A master key that does not open what is in the database is a mistake of the setting.
+func TestAnotherMasterKeyIsRefusedByName(t *testing.T) {
+	c := embedded(t.TempDir())
+	n, err := node.Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.MasterKeyFile, c.MasterKey = "", goodSecret
+	n, err = node.Start(t.Context(), c)
+	if err == nil {
+		_ = n.Close()
+		t.Fatal("started")
+	}
+	if wrong := field.In(err); len(wrong) != 1 || wrong[0].Field != "MasterKey" || !errors.Is(err, keyring.ErrWrongMasterKey) {
+		t.Errorf("error %v, want one of MasterKey", err)
 	}
 }
 

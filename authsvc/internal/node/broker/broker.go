@@ -34,6 +34,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/authbus/authbus/authsvc/internal/field"
 )
 
 // Identity is one of the auth service's own two users.
@@ -84,7 +86,7 @@ func Start(cfg Config) (*Broker, error) {
 	}
 	host, port, err := splitListen(cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("starting broker: %w", err)
+		return nil, &field.Error{Field: "Listen", Err: err}
 	}
 	b := &Broker{log: cfg.Log}
 	if b.log == nil {
@@ -132,11 +134,11 @@ func splitListen(listen string) (string, int, error) {
 	}
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", 0, fmt.Errorf("listen address: %w", err)
+		return "", 0, err
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return "", 0, fmt.Errorf("listen address: port %q is not a number up to 65535", port)
+		return "", 0, fmt.Errorf("port %q is not a number up to 65535", port)
 	}
 	if n == 0 {
 		return host, server.RANDOM_PORT, nil

@@ -167,7 +167,7 @@ func TestStartRefuses(t *testing.T) {
 	}{
 		{"no directory", broker.Config{}, "no directory"},
 		{"a port that is none", broker.Config{Dir: t.TempDir(), Listen: "127.0.0.1:nats"}, "port"},
-		{"no port", broker.Config{Dir: t.TempDir(), Listen: "127.0.0.1"}, "listen address"},
+		{"no port", broker.Config{Dir: t.TempDir(), Listen: "127.0.0.1"}, "Listen: "},
 		{"a port in use", broker.Config{Dir: t.TempDir(), Listen: taken.Addr().String()}, "in use"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
