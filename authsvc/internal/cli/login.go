@@ -114,7 +114,8 @@ func (cmd *bootstrapCmd) Run(ctx context.Context, t *terminal, r *remote) error 
 
 func (cmd *bootstrapCmd) secret(t *terminal) (wire.Secret, error) {
 	if cmd.SecretFile != "" {
-		return readSecretFile(cmd.SecretFile)
+		secret, err := readSecretFile(cmd.SecretFile)
+		return secret, about("SecretFile", err)
 	}
 	return t.askSecret("One-time secret: ", "no terminal to ask for the one-time secret: use --secret-file")
 }

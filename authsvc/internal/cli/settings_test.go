@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -114,6 +115,10 @@ func hasField(in reflect.Type, path string) bool {
 // TestASettingThatIsWrongIsNamed by flag, with status 2 and without a password that is in it.
 func TestASettingThatIsWrongIsNamed(t *testing.T) {
 	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte(strings.Repeat("this is no database\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	gatewayWith := func(args ...string) []string {
 		return append([]string{"gateway", "--listen=127.0.0.1:0", "--nats-url=nats://127.0.0.1:1", "--auth=http://127.0.0.1:1", "--routes=nowhere.yaml"}, args...)
 	}
@@ -148,12 +153,15 @@ func TestASettingThatIsWrongIsNamed(t *testing.T) {
 		{natsConfigWith("--force", "--out="+dir), "--out: "},
 		{[]string{"dev", "--dir=" + filepath.Join(dir, "dev"), "--listen=127.0.0.1:0", "--nats=x"}, "--nats: "},
 		{[]string{"dev", "--dir=" + filepath.Join(dir, "mtls"), "--listen=127.0.0.1:0", "--mtls", "--nats=x"}, "--nats: must be host:port"},
-		{[]string{"dev", "--dir=settings_test.go"}, "--dir: "},
-		{[]string{"ca", "init", "--trust-domain=example.org", "--dir=settings_test.go"}, "--dir: "},
+		{[]string{"dev", "--dir=" + file}, "--dir: "},
+		{[]string{"ca", "init", "--trust-domain=example.org", "--dir=" + file}, "--dir: "},
 		{[]string{"services", "list", "--server=ftp://ada:hunter2@example.org"}, "--server: "},
 		{[]string{"services", "list", "--server=http://ada:hunter2@example.org:x"}, "--server: "},
 		{[]string{"ca", "revoke", "orders", "--reason=x", "--server=x", "--dir=" + filepath.Join(dir, "none")}, "--server: "},
 		{[]string{"ca", "revoke", "orders", "--reason=a\nb"}, "--reason: must have no control characters"},
+		{serveWith("--database-url=sqlite:" + file), "--database-url: "},
+		{[]string{"login", "ada", "--password-file=nowhere"}, "--password-file: "},
+		{[]string{"bootstrap", "--username=ada", "--email=ada@example.org", "--secret-file=nowhere"}, "--secret-file: "},
 		{[]string{"services", "rotate", "orders", "--overlap=1ms"}, "--overlap: must be 0s to 168h"},
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {

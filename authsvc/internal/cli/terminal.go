@@ -132,7 +132,8 @@ type passwordFlags struct {
 func (p passwordFlags) read(t *terminal, question string) (wire.Secret, error) {
 	switch {
 	case p.PasswordFile != "":
-		return readSecretFile(p.PasswordFile)
+		password, err := readSecretFile(p.PasswordFile)
+		return password, about("PasswordFile", err)
 	case p.PasswordStdin:
 		return firstLine(t.in)
 	default:

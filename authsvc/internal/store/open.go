@@ -2,7 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/authbus/authbus/authsvc/internal/field"
 )
@@ -29,6 +33,9 @@ func Open(ctx context.Context, address string) (*DB, error) {
 	}
 	if err := p.migrate(ctx); err != nil {
 		_ = p.close() // the first error is the one to report
+		if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code() == sqlite3.SQLITE_NOTADB {
+			return nil, &field.Error{Field: "address", Err: err}
+		}
 		return nil, fmt.Errorf("opening the %s database: %w", p.dialect.name, err)
 	}
 	return &DB{pools: p, writer: startWriter(p), statements: newStatements(p.read)}, nil
