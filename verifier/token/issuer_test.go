@@ -14,7 +14,7 @@ func TestCheckIssuer(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", "auth", "auth.example.org", "ftp://auth.example.org", "https://", "https://auth.example.org/",
+		"", "auth", "auth.example.org", "ftp://auth.example.org", "https://", "https://auth.example.org/", "https://auth.example.org:65536", "https://auth.example.org:0", "https://:443",
 		"https://auth.example.org?x", "https://auth.example.org?", "https://auth.example.org#x", "https://auth.example.org#",
 		"https://ada@auth.example.org", "https://auth.example.org ", "https://example.org/a b", "https://example.org/\xff", "https://example.org/\n", "https://" + strings.Repeat("a", 1024), "https://%zz",
 	} {

@@ -92,7 +92,7 @@ func (c Config) check() error {
 		wrong.Want(value >= lowest && value <= most, name, fmt.Sprintf("%v is not within %v and %v", value, lowest, most))
 	}
 	within("AccessLifetime", c.AccessLifetime, time.Second, token.LifetimeCap)
-	within("RefreshGrace", c.RefreshGrace, 0, graceCap)
+	within("RefreshGrace", c.RefreshGrace, time.Millisecond, graceCap)
 	within("SessionAbsolute", c.SessionAbsolute, time.Second, 10*365*24*time.Hour)
 	within("SessionIdle", c.SessionIdle, time.Second, c.SessionAbsolute)
 	within("AdminMaxAge", c.AdminMaxAge, time.Second, c.SessionAbsolute)

@@ -136,8 +136,8 @@ func TestASettingThatIsWrongIsNamed(t *testing.T) {
 		want string
 	}{
 		{gatewayWith(), "--routes: reading the routes: open nowhere.yaml"},
-		{gatewayWith("--auth=http://ada:hunter2@example.org"), "--auth: must have no user"},
-		{gatewayWith("--auth=http://example.org?key=hunter2"), "--auth: must have no user"},
+		{gatewayWith("--auth=http://ada:hunter2@example.org"), "--auth: has a query, a fragment or a user"},
+		{gatewayWith("--auth=http://example.org?key=hunter2"), "--auth: has a query, a fragment or a user"},
 		{gatewayWith("--issuer=http://ada:hunter2@example.org"), "--issuer: has a query, a fragment or a user"},
 		{gatewayWith("--issuer=ftp://ada:hunter2@example.org"), "--issuer: "},
 		{gatewayWith("--name=" + strings.Repeat("x", 129)), "--name: "},

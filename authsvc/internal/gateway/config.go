@@ -3,7 +3,7 @@ package gateway
 import (
 	"log/slog"
 	"net/netip"
-	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -94,7 +94,6 @@ func (c Config) withDefaults() (Config, error) {
 	var wrong field.Checks
 	wrong.Want(c.Routes != "", "Routes", "is required")
 	c.checkAuth(&wrong)
-	wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
 	wrong.Add("Name", events.CheckServiceName(c.Name))
 	wrong.Want(len(c.Name) <= 128, "Name", "must be at most 128 bytes long") // as the verifier has it
 	wrong.Want(c.NATS != nil, "NATS", "is required")
@@ -111,15 +110,15 @@ func (c Config) withDefaults() (Config, error) {
 	return c, wrong.Err()
 }
 
-// checkAuth looks at the URL of the auth service.
+// checkAuth looks at the URL of the auth service, and at its public one, which may be
+// the same.
 func (c Config) checkAuth(wrong *field.Checks) {
-	auth, err := url.Parse(c.Auth)
-	if err != nil || auth.Scheme != "https" && auth.Scheme != "http" || auth.Host == "" {
-		wrong.Want(false, "Auth", "must be the http or https URL of the auth service")
-		return
+	auth := strings.TrimSuffix(c.Auth, "/")
+	wrong.Add("Auth", token.CheckIssuer(auth))
+	wrong.Want(c.Identity == nil || strings.HasPrefix(auth, "https:"), "Auth", "must be an https URL where there is a certificate to connect with: it is where authsvc listens for mutual TLS")
+	if c.Issuer != auth {
+		wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
 	}
-	wrong.Want(auth.User == nil && auth.RawQuery == "" && auth.Fragment == "", "Auth", "must have no user, query or fragment")
-	wrong.Want(c.Identity == nil || auth.Scheme == "https", "Auth", "must be an https URL where there is a certificate to connect with: it is where authsvc listens for mutual TLS")
 }
 
 func or[T comparable](v, def T) T {

@@ -457,24 +457,24 @@ func TestBusAndAuthServiceAway(t *testing.T) {
 func TestBadConfigurationIsRefused(t *testing.T) {
 	w := start(t, authsvctest.Config{})
 	for field, spoil := range map[string]func(*gateway.Config){
-		"Routes: ":          func(c *gateway.Config) { c.Routes = "" },
-		"Auth: ":            func(c *gateway.Config) { c.Auth = "auth.example.org" },
-		"must have no user": func(c *gateway.Config) { c.Auth = "https://user:secret@auth.example.org" },
-		"Listen: ":          func(c *gateway.Config) { c.Listen = "somewhere" },
-		"AdminListen: ":     func(c *gateway.Config) { c.AdminListen = c.Listen + "x" },
-		"no such cert":      func(c *gateway.Config) { c.CertFile, c.KeyFile = "/no such cert", "/no such key" },
-		"Leeway: ":          func(c *gateway.Config) { c.Leeway = -1 },
-		"MaxStale: ":        func(c *gateway.Config) { c.MaxStale = -1 },
-		"BodyTimeout: ":     func(c *gateway.Config) { c.BodyTimeout = -1 },
-		"CachedSessions":    func(c *gateway.Config) { c.CachedSessions = -1 },
-		"Replicas: 3":       func(c *gateway.Config) { c.Replicas = 3 }, // by one broker
-		"Issuer: ":          func(c *gateway.Config) { c.Issuer = "" },
-		"NATS: ":            func(c *gateway.Config) { c.NATS = nil },
-		"CertFile: ":        func(c *gateway.Config) { c.CertFile = "x" },
-		"SessionIdle: ":     func(c *gateway.Config) { c.SessionIdle = time.Millisecond },
-		"Replicas: ":        func(c *gateway.Config) { c.Replicas = 9 },
-		"no such file":      func(c *gateway.Config) { c.Routes = "/nowhere/routes.yaml" },
-		"is the gateway's":  func(c *gateway.Config) { c.Routes = routesFile(t, "/login") },
+		"Routes: ":            func(c *gateway.Config) { c.Routes = "" },
+		"Auth: ":              func(c *gateway.Config) { c.Auth = "auth.example.org" },
+		"a query, a fragment": func(c *gateway.Config) { c.Auth = "https://user:secret@auth.example.org" },
+		"Listen: ":            func(c *gateway.Config) { c.Listen = "somewhere" },
+		"AdminListen: ":       func(c *gateway.Config) { c.AdminListen = c.Listen + "x" },
+		"no such cert":        func(c *gateway.Config) { c.CertFile, c.KeyFile = "/no such cert", "/no such key" },
+		"Leeway: ":            func(c *gateway.Config) { c.Leeway = -1 },
+		"MaxStale: ":          func(c *gateway.Config) { c.MaxStale = -1 },
+		"BodyTimeout: ":       func(c *gateway.Config) { c.BodyTimeout = -1 },
+		"CachedSessions":      func(c *gateway.Config) { c.CachedSessions = -1 },
+		"Replicas: 3":         func(c *gateway.Config) { c.Replicas = 3 }, // by one broker
+		"Issuer: ":            func(c *gateway.Config) { c.Issuer = "" },
+		"NATS: ":              func(c *gateway.Config) { c.NATS = nil },
+		"CertFile: ":          func(c *gateway.Config) { c.CertFile = "x" },
+		"SessionIdle: ":       func(c *gateway.Config) { c.SessionIdle = time.Millisecond },
+		"Replicas: ":          func(c *gateway.Config) { c.Replicas = 9 },
+		"no such file":        func(c *gateway.Config) { c.Routes = "/nowhere/routes.yaml" },
+		"is the gateway's":    func(c *gateway.Config) { c.Routes = routesFile(t, "/login") },
 		"upstreams[s].urls[0]: is the gateway's own address": func(c *gateway.Config) {
 			c.Listen, c.Routes = ":1", routesFile(t, "/x") // where its upstream is
 		},
