@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/authbus/authbus/authsvc/authsvctest"
 	"github.com/authbus/authbus/authsvc/internal/ca"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 	"github.com/authbus/authbus/events"
 )
 
@@ -35,7 +35,7 @@ func TestCAServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	var out, log bytes.Buffer
+	var out, log logtest.Buffer
 	ended := make(chan int, 1)
 	go func() {
 		ended <- Run(ctx, []string{

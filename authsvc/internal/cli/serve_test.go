@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -149,7 +148,7 @@ func TestServeRefusesSecrets(t *testing.T) {
 			}, tc.env...)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			var stdout, stderr bytes.Buffer
+			var stdout, stderr logtest.Buffer
 			status := Run(ctx, []string{"serve"}, strings.NewReader(""), &stdout, &stderr, env)
 			if text := stderr.String(); status != exitUsage || !strings.Contains(text, tc.want) || strings.Contains(text, goodSecret[:20]) {
 				t.Errorf("status %d with %q, want %d and mention of %q, and no secret", status, text, exitUsage, tc.want)
@@ -226,7 +225,7 @@ func TestServeRefuses(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			var stdout, stderr bytes.Buffer
+			var stdout, stderr logtest.Buffer
 			status := Run(ctx, []string{"serve"}, strings.NewReader(""), &stdout, &stderr, env)
 			if status != tc.status || !strings.Contains(stderr.String(), tc.want) {
 				t.Errorf("status %d with %q, want %d and mention of %s", status, stderr.String(), tc.status, tc.want)

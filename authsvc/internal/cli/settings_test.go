@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/authbus/authbus/authsvc/internal/dev"
 	"github.com/authbus/authbus/authsvc/internal/gateway"
 	"github.com/authbus/authbus/authsvc/internal/keyring"
+	"github.com/authbus/authbus/authsvc/internal/logtest"
 	"github.com/authbus/authbus/authsvc/internal/natsconfig"
 	"github.com/authbus/authbus/authsvc/internal/node"
 )
@@ -62,7 +62,7 @@ func refusesNothing(t *testing.T, n *kong.Node, empty *kong.Flag) {
 		}
 	}
 	args = append(args, "--"+empty.Name+"=")
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr logtest.Buffer
 	status := Run(t.Context(), args, strings.NewReader(""), &stdout, &stderr, nil)
 	if want := "--" + empty.Name; status != exitUsage || !strings.Contains(stderr.String(), want) || !strings.Contains(stderr.String(), "must not be empty") {
 		t.Errorf("%v: status %d with %q", args, status, stderr.String())
@@ -167,7 +167,7 @@ func TestASettingThatIsWrongIsNamed(t *testing.T) {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			var stdout, stderr bytes.Buffer
+			var stdout, stderr logtest.Buffer
 			status := Run(ctx, tc.args, strings.NewReader(""), &stdout, &stderr, nil)
 			if text := stderr.String(); status != exitUsage || !strings.Contains(text, "authsvc: error: "+tc.want) || strings.Contains(text, "hunter2") {
 				t.Errorf("status %d with %q, want %d and %q, and no password", status, text, exitUsage, tc.want)
