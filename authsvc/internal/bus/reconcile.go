@@ -59,11 +59,12 @@ func (p *Publisher) whyReconcile(ctx context.Context) (string, error) {
 		}
 		return "the last attempt failed", nil
 	}
+	known := p.committed.Load() // before the database is asked: it goes on meanwhile
 	index, err := p.db.Reader(ctx).ReadIndex()
 	if err != nil {
 		return "", err
 	}
-	if known := p.committed.Load(); index.Rev < known {
+	if index.Rev < known {
 		err := fmt.Errorf("%w: it went back from revision %d to %d", ErrNotReconciled, known, index.Rev)
 		p.setUnready(err)
 		p.log.Error("the database went back in time", "known", known, "found", index.Rev)

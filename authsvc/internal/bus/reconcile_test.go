@@ -10,8 +10,11 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/authbus/authbus/authsvc/internal/authority"
 	"github.com/authbus/authbus/authsvc/internal/bus"
+	"github.com/authbus/authbus/authsvc/internal/node/broker"
 	"github.com/authbus/authbus/authsvc/internal/store"
 	"github.com/authbus/authbus/events"
 )
@@ -360,5 +363,32 @@ func TestDatabaseThatGoesBackWhileRunning(t *testing.T) {
 	eventually(t, "in a new epoch", func() bool { return r.publisher.Ready() == nil && r.head().Epoch != before.Epoch })
 	if count, err := r.db.Reader(t.Context()).RevocationCount(); err != nil || count != 10 {
 		t.Errorf("%d records (%v), want all 10 back", count, err)
+	}
+}
+
+// TestARevocationDuringALookIsNoStepBack: what was committed since the look at the
+// database began is not missing there.
+func TestARevocationDuringALookIsNoStepBack(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(t, "a.db").awaitReady()
+	conn := r.connect(broker.Publisher, func(who broker.Identity) bus.Target {
+		return bus.Target{URL: w.broker.URL(), Options: w.broker.Options(who)}
+	})
+	looking, err := bus.StartPublisher(bus.PublisherConfig{
+		Conn: conn, DB: r.db, Keys: r.keys, CheckEvery: 100 * time.Microsecond, Log: quiet(), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer looking.Close(t.Context())
+	eventually(t, "ready", func() bool { return looking.Ready() == nil })
+	for range 2_000 {
+		record, err := r.revokeOne()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := looking.Deliver(t.Context(), record); d != authority.Delivered {
+			t.Fatalf("revocation %d is %s: %v", record.Rev, d, looking.Ready())
+		}
 	}
 }
