@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func (p *place) open(ctx context.Context) (jetstream.Consumer, error) {
 // where it starts, which the broker does not let anyone change. One that has them
 // already is left alone, so that the right to change it is not needed.
 func (p *place) find(ctx context.Context, stream jetstream.Stream) (jetstream.Consumer, error) {
-	name := or(p.opts.Durable, p.consumer)
+	name := cmp.Or(p.opts.Durable, p.consumer)
 	if name == "" {
 		return nil, jetstream.ErrConsumerNotFound
 	}

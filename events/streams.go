@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -59,22 +60,13 @@ func RevocationTTL(r Revocation, now time.Time) time.Duration {
 }
 
 func (o StreamOptions) withDefaults() StreamOptions {
-	o.Replicas = or(o.Replicas, 1)
-	o.EventsMaxAge = or(o.EventsMaxAge, defaultEventsMaxAge)
-	o.RevocationsMaxAge = or(o.RevocationsMaxAge, FeedMaxAge)
-	o.Duplicates = or(o.Duplicates, defaultDuplicates)
-	o.EventsMaxBytes = or(o.EventsMaxBytes, -1)
-	o.RevocationsMaxBytes = or(o.RevocationsMaxBytes, -1)
+	o.Replicas = cmp.Or(o.Replicas, 1)
+	o.EventsMaxAge = cmp.Or(o.EventsMaxAge, defaultEventsMaxAge)
+	o.RevocationsMaxAge = cmp.Or(o.RevocationsMaxAge, FeedMaxAge)
+	o.Duplicates = cmp.Or(o.Duplicates, defaultDuplicates)
+	o.EventsMaxBytes = cmp.Or(o.EventsMaxBytes, -1)
+	o.RevocationsMaxBytes = cmp.Or(o.RevocationsMaxBytes, -1)
 	return o
-}
-
-// or returns v, or the default where v is zero.
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // EnsureStreams creates the streams AUTH_EVENTS and AUTH_REVOCATIONS, or brings

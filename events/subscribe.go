@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,9 +91,9 @@ func (o Subscription) withDefaults() (Subscription, error) {
 			return o, fmt.Errorf("type %q is not in the contract", t)
 		}
 	}
-	o.RetryMin = or(o.RetryMin, defaultRetryMin)
-	o.RetryMax = or(o.RetryMax, max(defaultRetryMax, o.RetryMin))
-	o.AckWait = or(o.AckWait, defaultAckWait)
+	o.RetryMin = cmp.Or(o.RetryMin, defaultRetryMin)
+	o.RetryMax = cmp.Or(o.RetryMax, max(defaultRetryMax, o.RetryMin))
+	o.AckWait = cmp.Or(o.AckWait, defaultAckWait)
 	if o.RetryMin < 0 || o.RetryMax < o.RetryMin || o.AckWait < 0 || o.MaxTries < 0 {
 		return o, errors.New("RetryMin, AckWait or MaxTries is negative, or RetryMax is below RetryMin")
 	}

@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -130,17 +131,17 @@ const (
 // withDefaults returns the configuration with every default in place, or says
 // which field is wrong.
 func (c Config) withDefaults() (Config, error) {
-	c.Name = or(c.Name, c.Audience)
-	c.MaxStale = or(c.MaxStale, 30*time.Second)
-	c.Leeway = or(c.Leeway, 10*time.Second)
-	c.MaxLifetime = or(c.MaxLifetime, time.Hour)
-	c.KeyRefresh = or(c.KeyRefresh, 5*time.Second)
-	c.TokenCacheBytes = or(c.TokenCacheBytes, 64<<20)
-	c.RevokedDetails = or(c.RevokedDetails, 1<<16)
-	c.MaxRevocations = or(c.MaxRevocations, 20_000_000)
-	c.MaxAsks = or(c.MaxAsks, 256)
-	c.ProbeInterval = or(c.ProbeInterval, min(time.Second, max(c.MaxStale, minStale)/3))
-	c.RequestTimeout = or(c.RequestTimeout, 2*time.Second)
+	c.Name = cmp.Or(c.Name, c.Audience)
+	c.MaxStale = cmp.Or(c.MaxStale, 30*time.Second)
+	c.Leeway = cmp.Or(c.Leeway, 10*time.Second)
+	c.MaxLifetime = cmp.Or(c.MaxLifetime, time.Hour)
+	c.KeyRefresh = cmp.Or(c.KeyRefresh, 5*time.Second)
+	c.TokenCacheBytes = cmp.Or(c.TokenCacheBytes, 64<<20)
+	c.RevokedDetails = cmp.Or(c.RevokedDetails, 1<<16)
+	c.MaxRevocations = cmp.Or(c.MaxRevocations, 20_000_000)
+	c.MaxAsks = cmp.Or(c.MaxAsks, 256)
+	c.ProbeInterval = cmp.Or(c.ProbeInterval, min(time.Second, max(c.MaxStale, minStale)/3))
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, 2*time.Second)
 	if c.HTTPClient == nil && c.IntrospectionURL == "" {
 		c.HTTPClient = &http.Client{}
 	}
@@ -148,14 +149,6 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.Default()
 	}
 	return c, c.validate()
-}
-
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // validate names every field that cannot be right.

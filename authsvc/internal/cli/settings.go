@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -42,16 +43,8 @@ func saysNothing(value any) string {
 		if len(v) == 0 || slices.Contains(v, "") {
 			return "must not be empty"
 		}
-	case int:
-		if v == 0 {
-			return "must not be 0"
-		}
-	case int64:
-		if v == 0 {
-			return "must not be 0"
-		}
-	case time.Duration:
-		if v == 0 {
+	case int, int64, time.Duration:
+		if reflect.ValueOf(v).IsZero() {
 			return "must not be 0"
 		}
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -81,13 +82,13 @@ const cookieLife = 400 * 24 * time.Hour
 
 // withDefaults puts the defaults in place, or names every field that is wrong.
 func (c Config) withDefaults() (Config, error) {
-	c.Listen = or(c.Listen, "127.0.0.1:8000")
-	c.Audience = or(c.Audience, "authsvc")
-	c.Name = or(c.Name, "gateway")
-	c.MaxStale = or(c.MaxStale, 30*time.Second)
-	c.SessionIdle = or(c.SessionIdle, 14*24*time.Hour)
-	c.BodyTimeout = or(c.BodyTimeout, 10*time.Second)
-	c.CachedSessions = or(c.CachedSessions, 1<<16)
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8000")
+	c.Audience = cmp.Or(c.Audience, "authsvc")
+	c.Name = cmp.Or(c.Name, "gateway")
+	c.MaxStale = cmp.Or(c.MaxStale, 30*time.Second)
+	c.SessionIdle = cmp.Or(c.SessionIdle, 14*24*time.Hour)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, 10*time.Second)
+	c.CachedSessions = cmp.Or(c.CachedSessions, 1<<16)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -101,7 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 	shared := !c.SharedSecret.IsZero()
 	wrong.Want(shared || c.PreviousSharedSecret.IsZero(), "PreviousSharedSecret", "needs a current one")
 	wrong.Want(!shared || c.SharedSecret.ID() != c.PreviousSharedSecret.ID(), "PreviousSharedSecret", "must differ from the current one")
-	wrong.Want(c.MaxStale == 0 || c.MaxStale >= 2*time.Second, "MaxStale", "must be at least 2 s")
+	wrong.Want(c.MaxStale >= 2*time.Second, "MaxStale", "must be at least 2 s")
 	wrong.Want(c.Leeway >= 0, "Leeway", "must not be negative")
 	wrong.Want(c.SessionIdle >= time.Second, "SessionIdle", "must be at least 1 s")
 	wrong.Want(c.Replicas >= 0 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
@@ -119,12 +120,4 @@ func (c Config) checkAuth(wrong *field.Checks) {
 	if c.Issuer != auth {
 		wrong.Add("Issuer", token.CheckIssuer(c.Issuer))
 	}
-}
-
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }

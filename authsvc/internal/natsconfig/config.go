@@ -1,6 +1,7 @@
 package natsconfig
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -79,24 +80,16 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	c.Listen = or(c.Listen, defaultListen)
-	c.ServerName = or(c.ServerName, defaultServerName)
-	c.MaxFile = or(c.MaxFile, defaultMaxFile)
-	c.MaxSessionsFile = or(c.MaxSessionsFile, defaultSessionsFile)
+	c.Listen = cmp.Or(c.Listen, defaultListen)
+	c.ServerName = cmp.Or(c.ServerName, defaultServerName)
+	c.MaxFile = cmp.Or(c.MaxFile, defaultMaxFile)
+	c.MaxSessionsFile = cmp.Or(c.MaxSessionsFile, defaultSessionsFile)
 	if c.Cluster != nil {
 		cluster := *c.Cluster
-		cluster.Listen = or(cluster.Listen, defaultClusterListen)
+		cluster.Listen = cmp.Or(cluster.Listen, defaultClusterListen)
 		c.Cluster = &cluster
 	}
 	return c
-}
-
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // check names every field that cannot be right.

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,14 +50,14 @@ const (
 // Its "no such entry" would log out who has just logged in, and its old refresh token
 // would look like a stolen one. Without them the leader answers, or nobody.
 func (c Config) stream() jetstream.StreamConfig {
-	lifetime := or(c.Lifetime, defaultLifetime)
+	lifetime := cmp.Or(c.Lifetime, defaultLifetime)
 	return jetstream.StreamConfig{
 		Name: "KV_" + c.Bucket, Subjects: []string{"$KV." + c.Bucket + ".>"},
 		Description:       "Sessions of the gateway; values are sealed for the holders of the opaque tokens.",
-		MaxMsgsPerSubject: 1, MaxMsgSize: maxValue, MaxAge: lifetime, MaxBytes: or(c.MaxBytes, defaultMaxBytes), Discard: jetstream.DiscardNew,
+		MaxMsgsPerSubject: 1, MaxMsgSize: maxValue, MaxAge: lifetime, MaxBytes: cmp.Or(c.MaxBytes, defaultMaxBytes), Discard: jetstream.DiscardNew,
 		Duplicates:  min(lifetime, maxDuplicates),
 		AllowDirect: false, AllowRollup: true, DenyDelete: true, AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerLife,
-		Storage: jetstream.FileStorage, Replicas: or(c.Replicas, defaultReplicas),
+		Storage: jetstream.FileStorage, Replicas: cmp.Or(c.Replicas, defaultReplicas),
 	}
 }
 
@@ -128,12 +129,4 @@ func holds(bytes int64) int64 {
 		return 1<<63 - 1
 	}
 	return bytes
-}
-
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }

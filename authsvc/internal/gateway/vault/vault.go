@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,7 +67,7 @@ type Vault struct {
 // lives longer, has more replicas or holds more than is configured stays as it is, and
 // the log says so where the configuration does.
 func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Vault, error) {
-	c.Bucket = or(c.Bucket, DefaultBucket)
+	c.Bucket = cmp.Or(c.Bucket, DefaultBucket)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
