@@ -2,7 +2,6 @@ package natsconfig
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -95,32 +94,29 @@ func (c Config) withDefaults() Config {
 // check names every field that cannot be right.
 func (c Config) check() error {
 	var wrong fieldErrors
-	if err := events.CheckTrustDomain(c.TrustDomain); err != nil {
-		wrong.add("TrustDomain", err.Error())
-	}
+	wrong.Add("TrustDomain", events.CheckTrustDomain(c.TrustDomain))
 	c.checkNames(&wrong)
-	for field, path := range map[string]string{
-		"CertFile": c.CertFile, "KeyFile": c.KeyFile, "CAFile": c.CAFile, "StoreDir": c.StoreDir,
-	} {
-		wrong.path(field, path)
-	}
+	wrong.path("CertFile", c.CertFile)
+	wrong.path("KeyFile", c.KeyFile)
+	wrong.path("CAFile", c.CAFile)
+	wrong.path("StoreDir", c.StoreDir)
 	wrong.listen("Listen", c.Listen)
 	if c.Monitor != "" {
-		wrong.listen("Monitor", c.Monitor)
 		if host, _, err := net.SplitHostPort(c.Monitor); err == nil && !isLoopback(host) {
-			wrong.add("Monitor", "must be a loopback address: certificates are not asked for there")
+			wrong.Want(false, "Monitor", "must be a loopback address: certificates are not asked for there")
 		}
+		wrong.listen("Monitor", c.Monitor)
 	}
 	wrong.name("ServerName", c.ServerName)
 	// nats-server takes 0 for its own default, of 2 minutes.
-	wrong.require(c.SyncInterval == 0 || c.SyncInterval >= time.Millisecond, "SyncInterval", "must be 0 or at least 1ms")
+	wrong.Want(c.SyncInterval == 0 || c.SyncInterval >= time.Millisecond, "SyncInterval", "must be 0 or at least 1ms")
 	wrong.size("MaxFile", c.MaxFile)
 	wrong.size("MaxSessionsFile", c.MaxSessionsFile)
 	if c.Cluster != nil {
 		c.Cluster.check(&wrong)
 	}
 	c.checkPorts(&wrong)
-	return wrong.join()
+	return wrong.Err()
 }
 
 // checkPorts refuses one port for two things. Two addresses could have it, but hardly
@@ -138,7 +134,7 @@ func (c Config) checkPorts(wrong *fieldErrors) {
 			continue
 		}
 		if other := taken[port]; other != "" {
-			wrong.add(a.field, fmt.Sprintf("must not have port %s, which %s", port, other))
+			wrong.Want(false, a.field, fmt.Sprintf("must not have port %s, which %s", port, other))
 		}
 		taken[port] = a.whose
 	}
@@ -160,8 +156,8 @@ func (c Config) checkNames(wrong *fieldErrors) {
 		seen := map[string]bool{}
 		for _, name := range list.names {
 			wrong.name(list.field, name)
-			wrong.require(!seen[name], list.field, fmt.Sprintf("names %q twice", name))
-			wrong.require(!isOwn(name), list.field, fmt.Sprintf("must not name %q, which is an identity of authbus itself", name))
+			wrong.Want(!seen[name], list.field, fmt.Sprintf("names %q twice", name))
+			wrong.Want(!isOwn(name), list.field, fmt.Sprintf("must not name %q, which is an identity of authbus itself", name))
 			seen[name] = true
 		}
 	}
@@ -173,7 +169,7 @@ func (c Config) checkNames(wrong *fieldErrors) {
 	}{{"Services", join(c.Services, c.Remote, c.Subscribers)}, {"Gateways", c.Gateways}, {"Operators", c.Operators}} {
 		for _, name := range list.names {
 			if other, taken := roles[name]; taken && other != list.field {
-				wrong.add(list.field, fmt.Sprintf("must not name %q, which another list has for another role", name))
+				wrong.Want(false, list.field, fmt.Sprintf("must not name %q, which another list has for another role", name))
 			}
 			roles[name] = list.field
 		}
@@ -185,14 +181,14 @@ func (c Cluster) check(wrong *fieldErrors) {
 	wrong.listen("Cluster.Listen", c.Listen)
 	wrong.path("Cluster.CertFile", c.CertFile)
 	wrong.path("Cluster.KeyFile", c.KeyFile)
-	wrong.require(len(c.Routes) > 0, "Cluster.Routes", "must name the other servers")
+	wrong.Want(len(c.Routes) > 0, "Cluster.Routes", "must name the other servers")
 	seen := map[string]bool{}
 	for _, route := range c.Routes {
 		shown := route[strings.LastIndex(route, "@")+1:] // without a password
 		if reason := checkRoute(route); reason != "" {
-			wrong.add("Cluster.Routes", fmt.Sprintf("must not have %q: %s", shown, reason))
+			wrong.Want(false, "Cluster.Routes", fmt.Sprintf("must not have %q: %s", shown, reason))
 		}
-		wrong.require(!seen[route], "Cluster.Routes", fmt.Sprintf("names %q twice", shown))
+		wrong.Want(!seen[route], "Cluster.Routes", fmt.Sprintf("names %q twice", shown))
 		seen[route] = true
 	}
 }
@@ -214,27 +210,11 @@ func checkRoute(route string) string {
 }
 
 // fieldErrors gathers what is wrong.
-type fieldErrors struct{ errs []error }
-
-func (w *fieldErrors) add(name, reason string) {
-	w.errs = append(w.errs, field.New(name, reason))
-}
-
-func (w *fieldErrors) require(ok bool, field, reason string) {
-	if !ok {
-		w.add(field, reason)
-	}
-}
+type fieldErrors struct{ field.Checks }
 
 // size refuses what holds nothing, and what could not be summed up.
 func (w *fieldErrors) size(field string, bytes int64) {
-	w.require(bytes >= 1<<20 && bytes <= 1<<50, field, "must be 1 MiB to 1 PiB, in bytes")
-}
-
-func (w *fieldErrors) join() error {
-	// Fields are checked from a map in places: the order must not vary.
-	sortErrors(w.errs)
-	return errors.Join(w.errs...)
+	w.Want(bytes >= 1<<20 && bytes <= 1<<50, field, "must be 1 MiB to 1 PiB, in bytes")
 }
 
 // maxName keeps a name within what file names, consumers and subjects take.
@@ -244,11 +224,11 @@ const maxName = 63
 func (w *fieldErrors) name(field, name string) {
 	switch {
 	case name == "":
-		w.add(field, "must not have an empty name")
+		w.Want(false, field, "must not have an empty name")
 	case len(name) > maxName:
-		w.add(field, fmt.Sprintf("must not have %.20q…, which is longer than %d bytes", name, maxName))
+		w.Want(false, field, fmt.Sprintf("must not have %.20q…, which is longer than %d bytes", name, maxName))
 	case !isWord(name):
-		w.add(field, fmt.Sprintf("must not have %q: a name has only letters, digits, dash and underscore", name))
+		w.Want(false, field, fmt.Sprintf("must not have %q: a name has only letters, digits, dash and underscore", name))
 	}
 }
 
@@ -256,23 +236,23 @@ func (w *fieldErrors) name(field, name string) {
 func (w *fieldErrors) path(field, path string) {
 	switch {
 	case path == "":
-		w.add(field, "is required")
+		w.Want(false, field, "is required")
 	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '"' || r == '\'' || r == '\\' }):
-		w.add(field, fmt.Sprintf("must not have quotes, backslashes or control characters, as %q has", path))
+		w.Want(false, field, fmt.Sprintf("must not have quotes, backslashes or control characters, as %q has", path))
 	}
 }
 
 func (w *fieldErrors) listen(field, address string) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		w.add(field, fmt.Sprintf("must be host:port, not %q", address))
+		w.Want(false, field, fmt.Sprintf("must be host:port, not %q", address))
 		return
 	}
 	if net.ParseIP(host) == nil && !isHostName(host) {
-		w.add(field, fmt.Sprintf("must have a host name or an IP address, not %q", host))
+		w.Want(false, field, fmt.Sprintf("must have a host name or an IP address, not %q", host))
 	}
 	if reason := checkPort(port, -1); reason != "" {
-		w.add(field, reason)
+		w.Want(false, field, reason)
 	}
 }
 

@@ -37,7 +37,3 @@ func join(lists ...[]string) []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
-
-func sortErrors(errs []error) {
-	slices.SortStableFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-}
